@@ -1,0 +1,158 @@
+"""The contracts: what each kind of method eats and returns. Read this first; the shape legend is in encoded.py.
+
+Protocols, not base classes: a method is a plain class or function with these members. The contract tests in tests/contracts find every
+method through the index and check the laws of its leaf, so that a new file is covered the moment it exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from pairwright.core.encoded import Encoded, Pairs, Views
+from pairwright.core.features import ClassText, Features
+
+
+@runtime_checkable
+class Similarity(Protocol):
+    """Rows against columns -> logits (b, B), without scale and bias. An nn.Module where it has parameters."""
+
+    def __call__(self, q: Encoded, k: Encoded) -> Tensor: ...
+
+
+@runtime_checkable
+class RowLoss(Protocol):
+    """A loss that is a sum over rows: it sees one block of rows and all columns, never a model, a rank or a chunk.
+
+    needs: names of the two views (query, key). directions: ``"both"`` averages query->key and key->query, ``"one"`` takes the first.
+    `rows` returns one value per row; a row without a positive must return 0. The step takes the mean over the global batch.
+    """
+
+    needs: tuple[str, str]
+    directions: Literal["one", "both"]
+
+    def rows(self, p: Pairs) -> Tensor: ...
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A loss that wants whole views (batch statistics, teachers, several views): views -> scalar (b,) mean, with named parts.
+
+    needs: the views that the step has to make.
+    """
+
+    needs: tuple[str, ...]
+
+    def __call__(self, views: Views) -> Tensor: ...
+
+
+@runtime_checkable
+class Head(Protocol):
+    """A classifier on cached features. `__init__` stores, `fit` learns, learned names end in ``_``; a second fit equals a fresh one.
+
+    needs: any of ``"train"`` (labelled features) and ``"text"`` (class text). There is no test argument. `val` is used only to choose
+    hyper-parameters, and only where it is given.
+    """
+
+    needs: frozenset[str]
+
+    def fit(self, train: Features | None, text: ClassText | None, *, val: Features | None = None) -> Head: ...
+
+    def logits(self, z_ND: Any) -> Tensor: ...
+
+
+@runtime_checkable
+class TransductiveHead(Protocol):
+    """A head that looks at the unlabelled rows it has to classify, all at once."""
+
+    needs: frozenset[str]
+
+    def fit_logits(self, x: Features, text: ClassText) -> Tensor: ...
+
+
+@runtime_checkable
+class StreamHead(Protocol):
+    """A head that meets its inputs one at a time and may learn from them: augmented views of one image (A, D) -> (C,)."""
+
+    def step(self, views_AD: Tensor) -> Tensor: ...
+
+    def reset(self) -> None: ...
+
+
+@runtime_checkable
+class PromptLearner(Protocol):
+    """Learned tokens in a frozen encoder."""
+
+    def class_text(self, model: Any, ids_CL: Tensor, image: Encoded | None = None) -> Tensor: ...
+
+    def deep(self, tower: str) -> Sequence[Tensor]: ...
+
+
+@runtime_checkable
+class Merger(Protocol):
+    """Weights of S tuned models and their base -> one tensor, streamed per tensor. `scan` is optional."""
+
+    def merge(self, name: str, base: Tensor, tuned_S: Sequence[Tensor], *, stats: Any, state: Any) -> tuple[Tensor, Any]: ...
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Pure: (scores, truth) -> float, or one value per item where `items` is asked for."""
+
+    def __call__(self, scores: Any, truth: Any) -> float: ...
+
+
+@runtime_checkable
+class Tower(Protocol):
+    """One modality: a batch -> Encoded. `width` is the joint width D; `points` names the extension points it offers, a subset of
+    ``{"taps", "tokens", "deep", "mix", "attend", "patch_dropout"}``."""
+
+    width: int
+    points: frozenset[str]
+
+    def __call__(self, x: Tensor, **ask: Any) -> Encoded: ...
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """What decode rules and connectors need of a language model."""
+
+    def embed(self, ids_BL: Tensor) -> Tensor: ...
+
+    def run(self, embeddings_BLE: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Rows of a table -> one column of numbers (NaN where the row cannot be scored)."""
+
+    def score(self, rows: Any) -> Any: ...
+
+
+@runtime_checkable
+class Selector(Protocol):
+    """A table -> the ids to keep, `budget` of them, the same for the same seed."""
+
+    def select(self, table: Any, budget: int, seed: int) -> Sequence[str]: ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """The order of samples: (n, seed, epoch) -> a permutation or a list of batches, independent of workers and ranks."""
+
+    def epoch(self, epoch: int) -> Any: ...
+
+
+@runtime_checkable
+class Modifier(Protocol):
+    """A plug of the training loop: weight averaging, SAM, LoRA. `state` must be enough to resume bit for bit."""
+
+    def attach(self, model: Any) -> None: ...
+
+    def after_step(self, model: Any, step: int) -> None: ...
+
+    def state_dict(self) -> Mapping[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...

@@ -1,0 +1,145 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from toy import model, stages, weights
+
+from pairwright.train import checkpoint, log
+from pairwright.train.loop import Interrupted, run
+
+TOY = Path(__file__).with_name("toy.py")
+ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def train(out, steps=12, **how):
+    m = model()
+    run(m, stages(steps), out, precise="fp32", show=False, log_every=1, **how)
+    return weights(m)
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_polite_stops_at_every_step_end_in_the_same_bits(tmp_path, monkeypatch):
+    whole = train(tmp_path / "whole", save_every=100)
+    written = checkpoint.save
+
+    def stop_after_save(*args, **kwargs):
+        written(*args, **kwargs)
+        raise Interrupted("cut")
+
+    monkeypatch.setattr(checkpoint, "save", stop_after_save)
+    for _ in range(30):
+        try:
+            result = train(tmp_path / "cut", save_every=1, resume=True)
+            break
+        except Interrupted:
+            continue
+    assert same(result, whole)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps))
+
+
+def test_training_lowers_the_loss_and_moves_only_what_it_may(tmp_path):
+    second = replace(stages(30)[1], trainable=lambda n: n.startswith("towers.text"))
+    m = model()
+    before = weights(m)
+    run(m, [second], tmp_path / "r", precise="fp32", show=False, log_every=1)
+    after = weights(m)
+    moved = {k for k in before if not torch.equal(before[k], after[k])}
+    assert moved
+    assert all(k.startswith("towers.text") for k in moved)
+
+
+def kill_and_resume(out: Path, kills: int, seed: int, steps: int) -> int:
+    """SIGKILL a run at random instants and start it again until it ends; returns how many kills hit a live process."""
+    rng, hits = random.Random(seed), 0
+    for _ in range(kills):
+        child = subprocess.Popen([sys.executable, str(TOY), str(out), str(steps), "0.02", "3"], env=ENV, stderr=subprocess.DEVNULL)
+        deadline = time.time() + 120
+        while child.poll() is None and time.time() < deadline:
+            ready = (out / "log.jsonl").exists()
+            if ready:
+                time.sleep(rng.uniform(0.0, 0.5))
+                child.send_signal(signal.SIGKILL)
+                hits += 1
+                break
+            time.sleep(0.02)
+        child.wait()
+    subprocess.run([sys.executable, str(TOY), str(out), str(steps), "0", "3"], env=ENV, check=True, stderr=subprocess.DEVNULL)
+    return hits
+
+
+@pytest.mark.parametrize("kills", [pytest.param(2), pytest.param(10, marks=pytest.mark.slow)])
+def test_kill_dash_nine_and_resume_is_bit_identical(tmp_path, kills):
+    subprocess.run([sys.executable, str(TOY), str(tmp_path / "whole"), "18", "0", "100"], env=ENV, check=True, stderr=subprocess.DEVNULL)
+    hits = kill_and_resume(tmp_path / "cut", kills, seed=kills, steps=18)
+    assert hits >= 1
+    load = lambda name: torch.load(tmp_path / name / "final.pt", weights_only=True)
+    assert same(load("cut"), load("whole"))
+
+
+def test_two_processes_take_the_same_steps_as_one(tmp_path):
+    command = [sys.executable, str(TOY), str(tmp_path / "one"), "6", "0", "100"]
+    subprocess.run(command, env=ENV, check=True, stderr=subprocess.DEVNULL)
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        str(TOY),
+        str(tmp_path / "two"),
+        "6",
+        "0",
+        "100",
+    ]
+    subprocess.run(launch, env=ENV, check=True, stderr=subprocess.DEVNULL, timeout=200)
+    one, two = (torch.load(tmp_path / n / "final.pt", weights_only=True) for n in ("one", "two"))
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], atol=2e-5, rtol=1e-4)
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
+    train(tmp_path / "a", 6)
+    with pytest.raises(ValueError, match="--resume"):
+        train(tmp_path / "a", 6)
+
+
+def test_a_run_with_other_settings_is_not_resumed(tmp_path):
+    train(tmp_path / "a", 6)
+    with pytest.raises(ValueError, match="other settings"):
+        train(tmp_path / "a", 9, resume=True)
+
+
+def test_run_json_says_what_was_run(tmp_path):
+    train(tmp_path / "a", 6, config={"lr": 1.0}, seed=7)
+    facts = json.loads((tmp_path / "a" / "run.json").read_text())
+    assert facts["config"] == {"lr": 1.0}
+    assert facts["seed"] == 7
+    assert facts["commit"] == log.commit()
+    assert [s["name"] for s in facts["stages"]] == ["first", "second"]
+    assert facts["stages"][0]["data"]["kind"] == "toy"
+
+
+def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
+    child = subprocess.Popen(
+        [sys.executable, str(TOY), str(tmp_path / "t"), "3000", "0.01", "100000"], env=ENV, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.time() + 120
+    while not (tmp_path / "t" / "log.jsonl").exists() and time.time() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    child.send_signal(signal.SIGTERM)
+    _, err = child.communicate(timeout=60)
+    assert "--resume" in err
+    assert checkpoint.latest(tmp_path / "t" / "checkpoints") is not None

@@ -1,0 +1,70 @@
+"""A toy run for the training tests: seeded pairs, a tiny model, and a script form that a subprocess can be killed in."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from pairwright.core import dist
+from pairwright.core.numerics import generator
+from pairwright.losses.contrast.info_nce import InfoNCE
+from pairwright.models.dual import DualEncoder
+from pairwright.models.tiny import tiny
+from pairwright.train.loop import run
+from pairwright.train.objective import Sum
+from pairwright.train.optim import OptimConfig
+from pairwright.train.stage import Batch, Stage
+
+
+class ToyPairs:
+    """Source of seeded pictures and token ids; batch k depends on k alone."""
+
+    def __init__(self, batch_size: int = 16, slow: float = 0.0) -> None:
+        self.batch_size, self.slow = batch_size, slow
+
+    def spec(self) -> dict:
+        return {"kind": "toy", "batch_size": self.batch_size}
+
+    def batches(self, start: int) -> Iterator[Batch]:
+        step = start
+        while True:
+            g = generator("toy", step)
+            images = torch.rand(self.batch_size, 3, 16, 16, generator=g)
+            ids = torch.randint(3, 60, (self.batch_size, 6), generator=g)
+            ids[:, -1] = 63
+            n = self.batch_size // dist.world()
+            mine = slice(dist.rank() * n, (dist.rank() + 1) * n)
+            yield Batch({"image": images[mine], "text": ids[mine]}, group_B=torch.arange(self.batch_size)[mine] // 2)
+            time.sleep(self.slow)
+            step += 1
+
+
+def model() -> DualEncoder:
+    return tiny(3, image="vit", size=16, width=32, dim=24, layers=1, patch=8, vocab=64, context=8)
+
+
+def stages(steps: int = 12, micro: int | None = None, slow: float = 0.0, ema: float = 0.9) -> list[Stage]:
+    optim = OptimConfig(lr=1e-3, warmup=2)
+    make = lambda name, n: Stage(name, Sum({"clip": InfoNCE()}), ToyPairs(slow=slow), n, optim, ema=ema, micro=micro)
+    return [make("first", steps // 3), make("second", steps - steps // 3)]
+
+
+def weights(m: DualEncoder) -> dict[str, torch.Tensor]:
+    return {k: v.clone() for k, v in m.state_dict().items()}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    out, steps, slow, save_every = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+    dist.start()
+    m = model()
+    run(m, stages(steps, slow=slow), out, resume=True, save_every=save_every, log_every=1, precise="fp32", show=False)
+    if dist.rank() == 0:
+        torch.save(weights(m), out / "final.pt.tmp")
+        os.replace(out / "final.pt.tmp", out / "final.pt")
+    dist.stop()
