@@ -140,9 +140,18 @@ class Selector(Protocol):
 
 @runtime_checkable
 class Sampler(Protocol):
-    """The order of samples: (n, seed, epoch) -> a permutation or a list of batches, independent of workers and ranks."""
+    """The order of samples: global batches of row numbers by epoch, the same for any number of workers and ranks.
 
-    def epoch(self, epoch: int) -> Any: ...
+    spec() says in JSON what the order depends on, so that a saved position is not resumed in another order.
+    """
+
+    n: int
+    batch_size: int
+    seed: int
+
+    def batches(self, epoch: int) -> Sequence[Any]: ...
+
+    def spec(self) -> Mapping[str, Any]: ...
 
 
 @runtime_checkable
