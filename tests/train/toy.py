@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import random
+import shutil
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -58,13 +63,52 @@ def weights(m: DualEncoder) -> dict[str, torch.Tensor]:
     return {k: v.clone() for k, v in m.state_dict().items()}
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    out, steps, slow, save_every = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
-    dist.start()
+def train(out: Path, steps: int, slow: float, save_every: int) -> None:
+    """One run from wherever `out` stands, ending in final.pt."""
     m = model()
     run(m, stages(steps, slow=slow), out, resume=True, save_every=save_every, log_every=1, precise="fp32", show=False)
     if dist.rank() == 0:
         torch.save(weights(m), out / "final.pt.tmp")
         os.replace(out / "final.pt.tmp", out / "final.pt")
-    dist.stop()
+
+
+def fork(work: Callable[[], None]) -> int:
+    """Run `work` in a child process: no second import of torch, which a hundred kills could not afford."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return pid
+
+
+def kill_and_resume(out: Path, steps: int, kills: int, seed: int) -> dict[str, int]:
+    """SIGKILL the run at random instants and start it again, then let it end. Counts kills of a live process, and those inside a save."""
+    rng, hit, saving = random.Random(seed), 0, 0
+    for _ in range(kills):
+        pid = fork(lambda: train(out, steps, 0.005, 2))
+        time.sleep(rng.uniform(0.0, 0.45))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        hit += os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+        saving += any(out.glob("checkpoints/.step-*"))
+        if (out / "final.pt").exists():
+            # the run got to its end: kill another one
+            (out / "final.pt").unlink()
+            shutil.rmtree(out / "checkpoints")
+    code = os.waitpid(fork(lambda: train(out, steps, 0.0, 2)), 0)[1]
+    return {"hit": hit, "saving": saving, "code": code}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    out = Path(sys.argv[1])
+    if sys.argv[2] == "kills":
+        print(json.dumps(kill_and_resume(out, int(sys.argv[3]), int(sys.argv[4]), seed=1)))
+    else:
+        dist.start()
+        train(out, int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))
+        dist.stop()

@@ -55,7 +55,8 @@ class Entry:
 
 def card_of(values: dict[str, Any]) -> Card:
     """A Card from JSON values (lists become tuples again)."""
-    return Card(**{k: tuple(v) if k in _TUPLES else v for k, v in values.items()})
+    typed: dict[str, Any] = {k: tuple(v) if k in _TUPLES else v for k, v in values.items()}
+    return Card(**typed)
 
 
 @cache

@@ -47,12 +47,16 @@ def row_loss(loss: RowLoss, views: Views, logits: Callable[[Encoded, Encoded], T
     return total
 
 
-def _one_direction(loss: RowLoss, views: Views, query: str, key: str, logits: Callable[[Encoded, Encoded], Tensor], chunk: int | None) -> Tensor:
+def _one_direction(
+    loss: RowLoss, views: Views, query: str, key: str, logits: Callable[[Encoded, Encoded], Tensor], chunk: int | None
+) -> Tensor:
     q = _blank_absent(views[query], views.present.get(query))
     k = _blank_absent(views[key], views.present.get(key)).map(dist.gather_rows)
     b, B = len(q), len(k)
     if b * dist.world() != B:
-        raise ValueError(f"the views {query!r} ({b} rows) and {key!r} ({B // dist.world()} rows) of one step must have the same number of rows")
+        raise ValueError(
+            f"the views {query!r} ({b} rows) and {key!r} ({B // dist.world()} rows) of one step must have the same number of rows"
+        )
     device = q.z_BD.device
     group_B = torch.arange(B, device=device) if views.group_B is None else dist.gather_rows(views.group_B)
     key_B, query_B = _present(views, key), _present(views, query)

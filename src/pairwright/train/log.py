@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -14,26 +12,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-import pairwright
-
-
-def commit() -> str:
-    """The git commit of the checkout that this package runs from, with ``+`` if it has changes; the version if it is not a checkout."""
-    here = Path(__file__).resolve().parent
-    git = lambda *args: subprocess.run(["git", "-C", str(here), *args], capture_output=True, text=True, check=True).stdout.strip()
-    try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return f"v{pairwright.__version__}"
+from pairwright.core import provenance
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
+    """What a run ran on."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else provenance.processor()
+    return {"device": name, "threads": torch.get_num_threads(), "versions": provenance.versions()}
 
 
 class RunLog:

@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from pairwright.core import dist, io
+from pairwright.core import dist, io, provenance
 from pairwright.core.numerics import seed_of
 from pairwright.models.dual import DualEncoder
 from pairwright.train import checkpoint, optim, precision, schedule
 from pairwright.train.ema import EMA
-from pairwright.train.log import RunLog, commit, machine
+from pairwright.train.log import RunLog, machine
 from pairwright.train.stage import Batch, Stage
 from pairwright.train.step import gradients
 
@@ -128,7 +128,7 @@ def _run_stage(
         if log is not None:
             log.step(1, stage.source.batch_size)
             if done % log_every == 0 or done == stage.steps or "skipped" in values:
-                extra = {"stage": stage.name, "lr": lr, "grad_norm": float(norm), "scale": float(model.scale), "samples/s": log.rate()}
+                extra = {"stage": stage.name, "lr": lr, "grad_norm": float(norm), "scale": float(model.scale.detach()), "samples/s": log.rate()}
                 log.write(before + done, {**values, **extra})
         if stage.validate is not None and stage.validate_every and done % stage.validate_every == 0 and log is not None:
             log.write(before + done, _validate(model, ema, stage))
@@ -173,7 +173,7 @@ def _open_run(out: Path, plan: Mapping[str, Any], resume: bool, device: torch.de
             f"the run in {out} was started with other settings or data (see {path}): resume it with the same ones, or name another folder"
         )
     if dist.rank() == 0:
-        io.write_json(path, {"identity": identity, "commit": commit(), "precision": precise, **machine(device), **plan})
+        io.write_json(path, {"identity": identity, "commit": provenance.commit(), "precision": precise, **machine(device), **plan})
     dist.barrier()
     return newest
 

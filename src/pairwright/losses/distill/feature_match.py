@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -39,7 +37,7 @@ class FeatureMatch(nn.Module):
     absent (``present``) do not count.
     """
 
-    def __init__(self, width: int, teacher_width: int, view: str = "text", kind: Literal["l2", "cos"] = "l2") -> None:
+    def __init__(self, width: int, teacher_width: int, view: str = "text", kind: str = "l2") -> None:
         super().__init__()
         if kind not in ("l2", "cos"):
             raise ValueError(f"kind is 'l2' or 'cos', got {kind!r}")
@@ -48,8 +46,8 @@ class FeatureMatch(nn.Module):
         self.project = nn.Linear(width, teacher_width)
 
     def forward(self, views: Views) -> Float[Tensor, ""]:
-        target_BD = views[self.needs[1]].z_BD.detach()
-        student_BD = self.project(views[self.view].z_BD)
+        target_BD = views[self.needs[1]].z_BD.detach().float()
+        student_BD = self.project(views[self.view].z_BD).float()
         if self.kind == "cos":
             loss_B = 1 - F.cosine_similarity(student_BD, target_BD, dim=-1)
         else:
