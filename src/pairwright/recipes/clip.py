@@ -21,9 +21,9 @@ from pairwright.data.table import read_table
 from pairwright.losses.contrast.info_nce import InfoNCE
 from pairwright.losses.contrast.sigmoid import Sigmoid
 from pairwright.metrics.retrieval import retrieval
-from pairwright.models import load, save
 from pairwright.models.dual import DualEncoder
 from pairwright.models.embed import embed
+from pairwright.models.load import load, save
 from pairwright.train.loop import run
 from pairwright.train.objective import Sum
 from pairwright.train.optim import OptimConfig

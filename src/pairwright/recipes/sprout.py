@@ -23,8 +23,8 @@ from pairwright.data.views import center
 from pairwright.losses.contrast.info_nce import InfoNCE
 from pairwright.losses.distill.feature_match import FeatureMatch
 from pairwright.models.dual import DualEncoder
-from pairwright.models.load import sentence
-from pairwright.models.load.write import save
+from pairwright.models.load import save
+from pairwright.models.load.sentence import sentence_encoder as read_sentence_encoder
 from pairwright.models.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocess
 from pairwright.models.tokenize import BPETokenizer, train_bpe
 from pairwright.models.towers.text import TextTransformer
@@ -62,8 +62,8 @@ class SproutConfig:
     words_lr: float = 1e-3
     small: int = 48
     """Side of the pictures in the long first part of the pairs."""
-    small_steps: int = 3400
-    steps: int = 800
+    small_steps: int = 2300
+    steps: int = 500
     batch: int = 256
     micro: int = 0
     lr: float = 1e-3
@@ -145,7 +145,7 @@ def sentence_encoder(folder: str) -> Callable[[list[str]], Tensor]:
                 "with --set teacher=PATH, or train without one with --set teacher=none"
             )
         folder = str(Path(spec.origin).parent / "model")
-    return sentence.sentence_encoder(folder)
+    return read_sentence_encoder(folder)
 
 
 def unseen_style(config: SproutConfig, tokenizer: BPETokenizer) -> Callable[[nn.Module], Mapping[str, float]]:
