@@ -17,6 +17,11 @@ NEG = -1e30
 """Stands for minus infinity in masked logits: finite, so that no gradient is NaN."""
 
 
+def full(x: Tensor) -> Tensor:
+    """Half precision becomes float32; anything else stays."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
 def unit(x: Tensor, dim: int = -1) -> Tensor:
     """Rows of unit length (zero rows stay zero)."""
     return x / x.norm(dim=dim, keepdim=True).clamp_min(1e-12)
@@ -24,7 +29,7 @@ def unit(x: Tensor, dim: int = -1) -> Tensor:
 
 def masked_logsumexp(logits: Tensor, mask: Tensor | None = None, weight: Tensor | None = None, dim: int = -1) -> Tensor:
     """log sum_j weight_j exp(logits_j) over the entries where mask is True. An empty set gives NEG."""
-    logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+    logits = full(logits)
     if weight is not None:
         logits = logits + weight.clamp_min(0).log().clamp_min(NEG)
     if mask is not None:
@@ -38,7 +43,7 @@ def soft_nce(logits_bB: Tensor, target_bB: Tensor, allowed_bB: Tensor | None = N
     target_bB: non-negative, rows sum to 1 (a row of zeros costs 0); positives as a bool matrix become the uniform distribution over
     them. weight_bB scales columns in the normaliser only.
     """
-    logits = logits_bB.float() if logits_bB.dtype in (torch.bfloat16, torch.float16) else logits_bB
+    logits = full(logits_bB)
     if target_bB.dtype == torch.bool:
         target_bB = target_bB.to(logits.dtype) / target_bB.sum(-1, keepdim=True).clamp_min(1)
     log_z = masked_logsumexp(logits, allowed_bB, weight_bB)
@@ -47,7 +52,7 @@ def soft_nce(logits_bB: Tensor, target_bB: Tensor, allowed_bB: Tensor | None = N
 
 def sigmoid_nce(logits_bB: Tensor, positives_bB: Tensor, allowed_bB: Tensor | None = None, weight_bB: Tensor | None = None) -> Tensor:
     """Sum over columns of the binary cross entropy of every pair -> (b,)."""
-    logits = logits_bB.float() if logits_bB.dtype in (torch.bfloat16, torch.float16) else logits_bB
+    logits = full(logits_bB)
     sign = torch.where(positives_bB, 1.0, -1.0).to(logits.dtype)
     loss = -F.logsigmoid(sign * logits)
     if weight_bB is not None:

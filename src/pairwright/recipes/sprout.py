@@ -62,8 +62,8 @@ class SproutConfig:
     words_lr: float = 1e-3
     small: int = 48
     """Side of the pictures in the long first part of the pairs."""
-    small_steps: int = 2300
-    steps: int = 500
+    small_steps: int = 3000
+    steps: int = 700
     batch: int = 256
     micro: int = 0
     lr: float = 1e-3
