@@ -70,6 +70,8 @@ class DecodedCache:
         workers: decoding processes. strict: raise at the first broken image instead of listing it. progress: called with (done, total).
         Killed in the middle, it goes on where it was; two builders of one cache do not collide: the second waits.
         """
+        if not len(table):
+            raise ValueError("there is nothing to decode: the table has no rows")
         images = ImageColumn(table, root)
         how = {"size": size, "channels": channels, "fit": fit, **{k: str(v) for k, v in options.items()}}
         key = io.hash_json([_VERSION, table_hash(table, ["id"]), images.fingerprint(), how])

@@ -62,8 +62,8 @@ class SproutConfig:
     words_lr: float = 1e-3
     small: int = 48
     """Side of the pictures in the long first part of the pairs."""
-    small_steps: int = 3000
-    steps: int = 700
+    small_steps: int = 1308
+    steps: int = 2400
     batch: int = 256
     micro: int = 0
     lr: float = 1e-3
@@ -116,7 +116,7 @@ def sprout(data: str | None, out: Path, *, resume: bool = False, config: SproutC
     slower_text = (("towers.text", 0.5),)
     optim = OptimConfig(config.lr, config.weight_decay, warmup=200, floor=0.2, lr_scale=slower_text)
     stages.append(Stage("small", objective, pairs(config.small), config.small_steps, optim, **more))
-    optim = OptimConfig(config.lr * 0.5, config.weight_decay, warmup=50, lr_scale=slower_text)
+    optim = OptimConfig(config.lr, config.weight_decay, warmup=100, lr_scale=slower_text)
     stages.append(Stage("full", objective, pairs(config.size), config.steps, optim, **more))
     run(model, stages, out, config=vars(config), seed=config.seed, resume=resume, save_every=config.save_every, precise=config.precision)
     return save(model, out / "model")

@@ -3,8 +3,8 @@
 A pack is built from one pinned archive of a public package registry or of the Debian archive. Licences of the archives apply to what is
 built from them: `attribution` is the line to print beside pictures or models, and `show` says whether documentation and web pages may
 show the pictures (``False`` means: use them to train or to test, do not publish them). Shown freely: openclipart (public domain) and the
-MIT, ISC and Apache-2.0 sets; with their attribution: twemoji, emoji-twitter and fa6-solid (CC BY 4.0); not at all: Apple's emoji (not
-licensed for that) and the Tux Paint stamps (GPL-2, whose terms would then cover the page's pictures).
+MIT, ISC and Apache-2.0 sets; with their attribution: twemoji, emoji-twitter and fa6-solid (CC BY 4.0), and the Tux Paint stamps (GPL-2:
+the licence goes with the pictures); not at all: Apple's emoji (not licensed for that).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _ROWS = (
          True, "train", ("wordnet",)),
     # GPL-2 covers the collection as a whole, so its pictures stay out of our own pages
     Pack("stamps", "apt", "tuxpaint-stamps-default", "2022.06.04-1", "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34",
-         "stamps", "GPL-2.0", "Tux Paint Stamps, 2002-2022 Bill Kendrick and contributors, GPL-2", False, "train"),
+         "stamps", "GPL-2.0", "Tux Paint Stamps, 2002-2022 Bill Kendrick and contributors, GPL-2", True, "train"),
     _icons("mdi", "1.2.3", "ddd817a7213f91de51147943915c0cda8c8b818a53c92b5c068cfa9883c6d7ac", "Apache-2.0",
            "Material Design Icons, Pictogrammers, Apache License 2.0"),
     _icons("tabler", "1.2.41", "3bf99af156d28d05568aff524a35ed1ba238df640a7835a5e02e1f8e439685f6", "MIT", "Tabler Icons, Pawel Kuna, MIT"),
