@@ -104,7 +104,9 @@ def test_nothing_of_the_size_of_the_matrix_is_kept_for_backward():
 
     def kept(chunk: int) -> int:
         storages: dict[int, int] = {}
-        hooks = torch.autograd.graph.saved_tensors_hooks(lambda t: storages.update({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()}) or t, lambda t: t)
+        hooks = torch.autograd.graph.saved_tensors_hooks(
+            lambda t: storages.update({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()}) or t, lambda t: t
+        )
         with hooks:
             row_loss(InfoNCE(), Views({k: Encoded(v) for k, v in z.items()}), logits, chunk=chunk)
         return sum(storages.values())
@@ -143,7 +145,9 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 @pytest.mark.slow
 def test_peak_memory_of_a_large_batch():
     """B = 16,384: one matrix would be 1 GB, and a dense step keeps several; measured extra peak stays below 256 MB."""
-    out = subprocess.run([sys.executable, "-c", _PEAK], capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    out = subprocess.run(
+        [sys.executable, "-c", _PEAK], capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     assert float(out.stdout) < 256
 
 
@@ -175,7 +179,10 @@ td.destroy_process_group()
 def test_two_real_processes_average_to_one(tmp_path):
     def run(world: int) -> torch.Tensor:
         store = str(tmp_path / f"store{world}")
-        jobs = [subprocess.Popen([sys.executable, "-c", _RANK, str(r), str(world), store], stdout=subprocess.PIPE, text=True) for r in range(world)]
+        jobs = [
+            subprocess.Popen([sys.executable, "-c", _RANK, str(r), str(world), store], stdout=subprocess.PIPE, text=True)
+            for r in range(world)
+        ]
         lines = [j.communicate(timeout=120)[0].split() for j in jobs]
         assert all(j.returncode == 0 for j in jobs)
         return torch.tensor([float(v) for v in lines[0]], dtype=torch.float64)

@@ -56,9 +56,7 @@ def packs(monkeypatch, tmp_path):
     monkeypatch.setenv("PAIRWRIGHT_CACHE", str(tmp_path / "cache"))
     words = pa.table({"captions": pa.array([["Ding", "thing"], ["circle", "dot"]])})
     monkeypatch.setattr(_icon_pairs.packs, "load", lambda name, columns=None: words if name == "wordnet" else pack(name))
-    monkeypatch.setattr(
-        _icon_pairs, "assign", lambda t: t.append_column("split", pa.array(map(split_of, t["id"].to_pylist()), pa.string()))
-    )
+    monkeypatch.setattr(_icon_pairs, "assign", with_split)
     monkeypatch.setattr(sprout, "sentence_encoder", lambda folder: fake_teacher)
 
 

@@ -17,7 +17,10 @@ from pairwright.core.features import ClassText, Features
 
 @runtime_checkable
 class Similarity(Protocol):
-    """Rows against columns -> logits (b, B), without scale and bias. An nn.Module where it has parameters."""
+    """Rows against columns -> logits (b, B), without scale and bias. An nn.Module where it has parameters.
+
+    Each logit depends on its row and its column alone. An attribute ``symmetric = True`` says that exchanging the arguments transposes.
+    """
 
     def __call__(self, q: Encoded, k: Encoded) -> Tensor: ...
 
@@ -34,6 +37,20 @@ class RowLoss(Protocol):
     directions: Literal["one", "both"]
 
     def rows(self, p: Pairs) -> Tensor: ...
+
+
+@runtime_checkable
+class TiledLoss(RowLoss, Protocol):
+    """A row loss that also has a closed form per tile of logits, which the engine takes for large batches: less time and memory.
+
+    `tile(t: core.tiles.Tile)` returns the tile's share of the weighted sum of row losses (and of column losses, where `directions` is
+    "both"), and the gradient of the whole sum with respect to the tile's logits. log_sums: whether it reads the log-sums of the lines.
+    The sum over tiles must equal what `rows` gives.
+    """
+
+    log_sums: bool
+
+    def tile(self, t: Any) -> tuple[Tensor, Tensor]: ...
 
 
 @runtime_checkable

@@ -32,8 +32,8 @@ MORE = (
 )
 
 ABOUT = (
-    "A small two-encoder model for icons, emoji and clip art in plain words, which ships inside pairwright and needs no network. Pictures are "
-    "seen at 64 pixels. Written in open_clip's layout: open_clip reads the folder, too."
+    "A small two-encoder model for icons, emoji and clip art in plain words, which ships inside pairwright and needs no network. Pictures "
+    "are seen at 64 pixels. Written in open_clip's layout: open_clip reads the folder, too."
 )
 NOTES = (
     "It has seen drawings only: for photographs use a bigger model.",

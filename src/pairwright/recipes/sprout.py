@@ -63,7 +63,7 @@ class SproutConfig:
     small: int = 48
     """Side of the pictures in the long first part of the pairs."""
     small_steps: int = 1308
-    steps: int = 2400
+    steps: int = 1900
     batch: int = 256
     micro: int = 0
     lr: float = 1e-3

@@ -11,6 +11,7 @@ from torch import Tensor
 from pairwright.core.card import Card
 from pairwright.core.encoded import Pairs
 from pairwright.core.numerics import soft_nce
+from pairwright.core.tiles import Line, Tile
 
 CARD = Card(
     name="InfoNCE (CLIP loss), multi-positive",
@@ -46,14 +47,35 @@ class InfoNCE:
     >>> import torch
     >>> from pairwright.core.encoded import Encoded
     >>> e = Encoded.of(torch.eye(2))
-    >>> p = Pairs(e, e, 10 * e.z_BD @ e.z_BD.T, torch.eye(2, dtype=torch.bool))
-    >>> [round(x, 6) for x in InfoNCE().rows(p).tolist()]  # log(1 + exp(-10))
-    [4.5e-05, 4.5e-05]
+    >>> p = Pairs(e, e, e.z_BD @ e.z_BD.T, torch.eye(2, dtype=torch.bool))
+    >>> [round(x, 4) for x in InfoNCE().rows(p).tolist()]  # log(1 + exp(-1))
+    [0.3133, 0.3133]
     """
 
     needs: ClassVar[tuple[str, str]] = ("image", "text")
     directions: ClassVar[Literal["one", "both"]] = "both"
+    log_sums: ClassVar[bool] = True
 
     def rows(self, p: Pairs) -> Float[Tensor, " b"]:
         """Loss of each row, (b,); 0 where a row has no positive."""
         return soft_nce(p.logits_bB, p.positives_bB, p.allowed_bB, p.weight_bB)
+
+    def tile(self, t: Tile) -> tuple[Tensor, Tensor]:
+        """The same by tiles: d loss / d logit is the softmax less the target, weighted, along the row and along the column."""
+        grad_bc = _softmax(t.logits_bc, t.row, -1)
+        own_P = t.logits_bc[t.at_P, t.on_P]
+        target_P = t.row.weight_b[t.at_P] / t.row.positives_b[t.at_P]
+        value = target_P @ (t.row.log_sum_b[t.at_P] - own_P)
+        if t.column is not None:
+            grad_bc += _softmax(t.logits_bc, t.column, 0)
+            along_P = t.column.weight_b[t.on_P] / t.column.positives_b[t.on_P]
+            value = value + along_P @ (t.column.log_sum_b[t.on_P] - own_P)
+            target_P = target_P + along_P
+        grad_bc[t.at_P, t.on_P] -= target_P
+        return value, grad_bc
+
+
+def _softmax(logits_bc: Tensor, line: Line, dim: int) -> Tensor:
+    """weight * softmax along `dim` of the whole matrix, from its log-sums; a line of weight 0 gives zeros."""
+    shift_b = line.log_sum_b - line.weight_b.log()
+    return (logits_bc - shift_b.unsqueeze(dim)).exp_()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pairwright.core.card import Card
 from pairwright.core.encoded import Views
+from pairwright.core.numerics import full
 
 CARD = Card(
     name="Feature distillation (FD)",
@@ -46,8 +47,8 @@ class FeatureMatch(nn.Module):
         self.project = nn.Linear(width, teacher_width)
 
     def forward(self, views: Views) -> Float[Tensor, ""]:
-        target_BD = views[self.needs[1]].z_BD.detach().float()
-        student_BD = self.project(views[self.view].z_BD).float()
+        target_BD = full(views[self.needs[1]].z_BD.detach())
+        student_BD = full(self.project(views[self.view].z_BD))
         if self.kind == "cos":
             loss_B = 1 - F.cosine_similarity(student_BD, target_BD, dim=-1)
         else:
