@@ -11,7 +11,7 @@ PY := $(BIN)/python
 STAMP := .venv/installed-$(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-12)
 CODE := src tests tools $(wildcard claims) $(wildcard bench)
 
-.PHONY: help demo test lint format types layers drift unit soak claims index new docs clean
+.PHONY: help demo test lint format types layers drift unit soak claims bench index new docs clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -54,6 +54,10 @@ soak: $(STAMP) ## The slow tests, and those that need downloaded packs.
 claims: $(STAMP) ## Run mechanism checks (NAME="tip_adapter …"; without it those whose code has changed) and renew the index.
 	$(PY) -m pairwright.ledger.claims $(if $(NAME),$(NAME),--stale)
 	$(PY) -m pairwright.ledger.build
+
+bench: $(STAMP) ## Measure us against peers side by side (ONLY="text search"; without it everything) and render docs/benchmarks.md.
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group bench
+	$(PY) -m bench.run $(ONLY)
 
 index: $(STAMP) ## Renew what is generated from the cards: the method index and the exports.
 	$(PY) -m pairwright.ledger.build

@@ -8,6 +8,7 @@ from pairwright import ledger as ledger
 from pairwright import losses as losses
 from pairwright import metrics as metrics
 from pairwright import models as models
+from pairwright import prompts as prompts
 from pairwright import recipes as recipes
 from pairwright import search as search
 from pairwright import suites as suites

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pairwright.core import io
 from pairwright.core.features import Features
 from pairwright.data.listing import find_images
 from pairwright.heads.zero_shot.class_text import class_text
@@ -64,7 +65,7 @@ def classify(
         raise ValueError(f"top is {top}; it has to be 1 or more")
     if templates is None:
         templates = TEMPLATES.get(model.config.get("name", ""), "simple")
-    text = class_text(model, labels, templates)
+    text = class_text(model, labels, templates, cache=io.cache_dir("class_text"))
     features, skipped = embed_all(model, images, batch_size=batch_size, strict=strict, progress=progress)
     probability_NC = PromptEnsemble().fit(None, text).logits(features).softmax(-1)
     best = probability_NC.sort(dim=-1, descending=True, stable=True)

@@ -132,10 +132,10 @@ from pairwright.core.encoded import Encoded, Views
 from pairwright.core.rows import row_loss
 from pairwright.losses.contrast.info_nce import InfoNCE
 torch.set_num_threads(1)
-def run(n):
+def run(n, chunk=None):
     z = [torch.nn.functional.normalize(torch.randn(n, 64), dim=1).requires_grad_() for _ in range(2)]
-    row_loss(InfoNCE(), Views({"image": Encoded(z[0]), "text": Encoded(z[1])}), lambda q, k: 10 * q.z_BD @ k.z_BD.T).backward()
-run(64)
+    row_loss(InfoNCE(), Views({"image": Encoded(z[0]), "text": Encoded(z[1])}), lambda q, k: 10 * q.z_BD @ k.z_BD.T, chunk=chunk).backward()
+run(64, 8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 run(16384)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)

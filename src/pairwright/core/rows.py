@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from pairwright.core import dist
-from pairwright.core.collect import Collector
+from pairwright.core.collect import Collector, transient
 from pairwright.core.contracts import RowLoss, TiledLoss
 from pairwright.core.encoded import Encoded, Pairs, Views
 from pairwright.core.tiles import Batch, tiled_loss
@@ -96,12 +96,13 @@ def _in_blocks(block: Callable[[slice, Encoded, Encoded], Tensor], q: Encoded, k
     queries, keys = sums.side(q), sums.side(k)
     everything = slice(0, len(k))
     k = keys.piece(everything)
-    for i in range(0, len(q), step):
-        rows = slice(i, min(i + step, len(q)))
-        q_b = queries.piece(rows)
-        value = block(rows, q_b, k)
-        sums.add(value)
-        sums.pull(value, None, [(queries, rows, q_b), (keys, everything, k)])
+    with transient():
+        for i in range(0, len(q), step):
+            rows = slice(i, min(i + step, len(q)))
+            q_b = queries.piece(rows)
+            value = block(rows, q_b, k)
+            sums.add(value)
+            sums.pull(value, None, [(queries, rows, q_b), (keys, everything, k)])
     return sums.result()
 
 

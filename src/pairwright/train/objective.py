@@ -36,7 +36,11 @@ class Sum(nn.Module):
     def forward(self, model: DualEncoder, views: Views, chunk: int | None = None) -> dict[str, Tensor]:
         """Each part's value (before its weight), and their weighted sum as ``loss``. The local share, as in core.rows."""
         values = {}
+        symmetric = getattr(model.similarity, "symmetric", False)
         for name, part in self.parts.items():
-            values[name] = row_loss(part, views, model.logits, chunk=chunk) if isinstance(part, RowLoss) else part(views)
+            if isinstance(part, RowLoss):
+                values[name] = row_loss(part, views, model.logits, chunk=chunk, symmetric=symmetric)
+            else:
+                values[name] = part(views)
         values["loss"] = sum((self.weights[name] * value for name, value in values.items()), start=next(iter(values.values())) * 0.0)
         return values

@@ -1,0 +1,157 @@
+"""Contrastive losses tile by tile: rows and columns both split, both directions from one product, and never a B x B matrix.
+
+A loss that offers `tile` (contracts.TiledLoss) gives the gradient of a tile of logits in closed form; each tile is made, used and forgotten
+while it is in the processor's cache. A loss that needs log-sums of complete rows and columns gets them from a pass before: four matrix
+products in all for a loss of two directions, where the whole matrix and its transpose take six, and three for a loss of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pairwright.core.collect import Collector, transient
+from pairwright.core.contracts import TiledLoss
+from pairwright.core.encoded import Encoded
+from pairwright.core.numerics import NEG, full
+
+SIDE = (1024, 2048)
+"""Rows and columns of a tile: 8 MB in float32, so that passes over it stay in the cache; large enough for products at full speed."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is known of each row (or column) of a tile. weight: how much its loss counts, 0 where it does not. positives: how many it has
+    in the whole batch. log_sum: log-sum-exp of all its allowed logits; None where the loss does not ask for it."""
+
+    weight_b: Tensor
+    positives_b: Tensor
+    log_sum_b: Tensor | None = None
+
+    def part(self, where: slice) -> Line:
+        return Line(self.weight_b[where], self.positives_b[where], None if self.log_sum_b is None else self.log_sum_b[where])
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Some rows against some columns. logits_bc: float32 or better, NEG where a pair is not allowed; not to be changed in place.
+    at_P, on_P: row and column, within the tile, of its P positive pairs. column: None where only rows have a loss."""
+
+    logits_bc: Tensor
+    at_P: Tensor
+    on_P: Tensor
+    row: Line
+    column: Line | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Two views of one batch in one process, and who belongs to whom. group_B: ids, None where row i matches column i and no other.
+    query_B, key_B: which rows have each view, None where all have."""
+
+    q: Encoded
+    k: Encoded
+    group_B: Tensor | None
+    query_B: Tensor | None
+    key_B: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.q)
+
+    def tiles(self) -> Iterator[tuple[slice, slice]]:
+        B, (height, width) = len(self), SIDE
+        for i in range(0, B, height):
+            for j in range(0, B, width):
+                yield slice(i, min(i + height, B)), slice(j, min(j + width, B))
+
+    def masked(self, raw_bc: Tensor, rows: slice, columns: slice) -> Tensor:
+        """Logits as a loss sees them: without a graph, in float32 or better, NEG where a row or column is absent."""
+        logits_bc = full(raw_bc.detach())
+        for present, view in ((self.query_B, (rows, None)), (self.key_B, (None, columns))):
+            if present is not None:
+                logits_bc = logits_bc.masked_fill(~present[view], NEG)
+        return logits_bc
+
+    def positives(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
+        """The positive pairs of a tile in which both are present: places (P,) of rows and of columns within the tile."""
+        if self.group_B is None:
+            low, high = max(rows.start, columns.start), min(rows.stop, columns.stop)
+            diagonal = torch.arange(low, max(low, high), device=self.q.z_BD.device)
+            at_P, on_P = diagonal - rows.start, diagonal - columns.start
+        else:
+            at_P, on_P = (self.group_B[rows, None] == self.group_B[None, columns]).nonzero(as_tuple=True)
+        if self.query_B is not None:
+            here = self.query_B[at_P + rows.start]
+            at_P, on_P = at_P[here], on_P[here]
+        if self.key_B is not None:
+            here = self.key_B[on_P + columns.start]
+            at_P, on_P = at_P[here], on_P[here]
+        return at_P, on_P
+
+    def line(self, own_B: Tensor | None, other_B: Tensor | None, share: float, dtype: torch.dtype) -> Line:
+        """Weights and numbers of positives of the rows (own, other = query, key) or columns (key, query); weights sum to `share`."""
+        device = self.q.z_BD.device
+        other = torch.ones(len(self), dtype=torch.bool, device=device) if other_B is None else other_B
+        if self.group_B is None:
+            positives_B = other.long()
+        else:
+            _, place_B = self.group_B.unique(return_inverse=True)
+            positives_B = torch.bincount(place_B[other], minlength=len(self))[place_B]
+        counts_B = positives_B > 0
+        if own_B is not None:
+            counts_B = counts_B & own_B
+        return Line(counts_B.to(dtype) * share / counts_B.sum().clamp_min(1), positives_B.clamp_min(1))
+
+
+def tiled_loss(loss: TiledLoss, batch: Batch, logits: Callable[[Encoded, Encoded], Tensor]) -> Tensor:
+    """The mean over rows that count (and, for both directions, over columns: half each), a scalar with its gradient."""
+    both = loss.directions == "both"
+    dtype = full(batch.q.z_BD[:0]).dtype
+    row = batch.line(batch.query_B, batch.key_B, 0.5 if both else 1.0, dtype)
+    column = batch.line(batch.key_B, batch.query_B, 0.5, dtype) if both else None
+    if loss.log_sums:
+        row, column = _with_log_sums(batch, logits, row, column)
+    sums = Collector()
+    sums.add(torch.zeros((), dtype=dtype, device=batch.q.z_BD.device))
+    q, k = sums.side(batch.q), sums.side(batch.k)
+    with transient():
+        for rows, columns in batch.tiles():
+            q_b, k_c = q.piece(rows), k.piece(columns)
+            raw_bc = logits(q_b, k_c)
+            logits_bc = batch.masked(raw_bc, rows, columns)
+            with torch.no_grad():
+                tile = Tile(logits_bc, *batch.positives(rows, columns), row.part(rows), column and column.part(columns))
+                value, grad_bc = loss.tile(tile)
+            sums.add(value)
+            sums.pull(raw_bc, grad_bc, [(q, rows, q_b), (k, columns, k_c)])
+    return sums.result()
+
+
+@torch.no_grad()
+def _with_log_sums(batch: Batch, logits: Callable[[Encoded, Encoded], Tensor], row: Line, column: Line | None) -> tuple[Line, Line | None]:
+    row_B = torch.full((len(batch),), NEG, dtype=row.weight_b.dtype, device=row.weight_b.device)
+    column_B = row_B.clone()
+    for rows, columns in batch.tiles():
+        logits_bc = batch.masked(logits(batch.q.rows(rows), batch.k.rows(columns)), rows, columns)
+        for sums_B, where, part_b in zip((row_B, column_B), (rows, columns), log_sums(logits_bc, column is not None), strict=True):
+            if part_b is not None:
+                sums_B[where] = torch.logaddexp(sums_B[where], part_b)
+    return Line(row.weight_b, row.positives_b, row_B), column and Line(column.weight_b, column.positives_b, column_B)
+
+
+def log_sums(logits_bc: Tensor, columns: bool) -> tuple[Tensor, Tensor | None]:
+    """Log-sum-exp of each row, and of each column where asked for, from one exponential where the range of the maxima allows it."""
+    if columns:
+        top = logits_bc.max()
+        e_bc = (logits_bc - top).exp_()
+        row_b, column_c = e_bc.sum(1), e_bc.sum(0)
+        if min(row_b.min(), column_c.min()) > _SAFE:
+            return row_b.log_() + top, column_c.log_() + top
+    return torch.logsumexp(logits_bc, 1).clamp_min(NEG), torch.logsumexp(logits_bc, 0).clamp_min(NEG) if columns else None
+
+
+_SAFE = 1e-20
+"""Sums above this have lost nothing: what underflowed (below 1e-38 each) is under 1e-9 of the sum for up to a million columns."""
