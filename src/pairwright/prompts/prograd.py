@@ -79,7 +79,10 @@ class ProGrad(CoOp):
 
 
 def without_conflict(task: Tensor, know: Tensor, strength: float = 1.0) -> Tensor:
-    """The task's gradient, less `strength` of its component against the knowledge's gradient where the two oppose each other."""
+    """The task's gradient, less `strength` of its component against the knowledge's gradient where the two oppose each other.
+
+    A knowledge gradient below a hundred-thousandth of the task's is the rounding of a zero: its direction means nothing.
+    """
     inner, square = (task * know).sum(), know.square().sum()
-    against = torch.where(square > 0, inner.clamp(max=0) / square.clamp_min(1e-30), 0)
+    against = torch.where(square > 1e-10 * task.square().sum(), inner.clamp(max=0) / square.clamp_min(1e-30), 0)
     return task - strength * against * know
