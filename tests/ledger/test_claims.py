@@ -86,13 +86,13 @@ def test_fewer_seeds_are_not_a_result(checkout: Path) -> None:
 
 def test_the_time_limit_kills(checkout: Path) -> None:
     file = checkout / "claims/checks/nearest_mean.py"
-    text = file.read_text().replace("limit_seconds=20", "limit_seconds=1").replace("def arms", "import time\n\n\ndef arms")
+    text = file.read_text().replace("limit_seconds=20", "limit_seconds=1").replace("def arms", "import time\n\n\ndef burn(seconds):\n    end = time.process_time() + seconds\n    while time.process_time() < end:\n        pass\n\n\ndef arms")
     # fixtures may take longer than the limit, runs may not
-    file.write_text(text.replace("    print(", "    time.sleep(0.4)\n    print(") + "\n\ndef fixtures():\n    time.sleep(1.2)\n")
+    file.write_text(text.replace("    print(", "    burn(0.8)\n    print(") + "\n\ndef fixtures():\n    burn(2.4)\n")
     start = time.perf_counter()
-    with pytest.raises(CheckFailed, match=r"more than its limit of 1 s; it was stopped after [0-3] of 8 runs"):
+    with pytest.raises(CheckFailed, match=r"more than its limit of 1 s on 2 cores; it was stopped after [0-3] of 8 runs"):
         run_check("nearest_mean", root=checkout, threads=1)
-    assert time.perf_counter() - start < 10
+    assert time.perf_counter() - start < 60
     assert not (checkout / "claims/results").exists()
 
 

@@ -35,7 +35,7 @@ class Check:
     metric: str = "accuracy"
     higher_is_better: bool = True
     limit_seconds: float = field(default=60.0)
-    """All seeds, planted and control together, on 2 cores."""
+    """All seeds, planted and control together, on 2 cores: twice as much processor time, which a busy machine does not change."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.need <= self.seeds:
