@@ -96,10 +96,12 @@ class DualEncoder(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """Short hash of weights and preprocessing: features with the same fingerprint may be compared. Cached until weights change."""
+        """Short hash of weights, preprocessing and token reduction: features that share it may be compared. Cached until one changes."""
         version = tuple(p._version for p in self.state_dict(keep_vars=True).values())
+        version += tuple(id(getattr(t, "reduce", None)) for t in self.towers.values())
         if self._fingerprint is None or self._fingerprint[0] != version:
             weights = io.hash_tensors({k: v.float() for k, v in self.state_dict().items() if not k.startswith("logit_")})
-            how = getattr(self.preprocess, "config", None)
-            self._fingerprint = (version, io.hash_json([weights, how])[:16])
+            how = [weights, getattr(self.preprocess, "config", None)]
+            how += [f"{name}: {t.reduce}" for name, t in self.towers.items() if getattr(t, "reduce", None) is not None]
+            self._fingerprint = (version, io.hash_json(how)[:16])
         return self._fingerprint[1]

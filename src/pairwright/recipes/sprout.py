@@ -111,13 +111,13 @@ def sprout(data: str | None, out: Path, *, resume: bool = False, config: SproutC
         optim = OptimConfig(config.words_lr, 0.05, warmup=100)
         train_text = lambda name: name.startswith("towers.text")
         stages.append(Stage("words", Sum({"distill": match}), dictionary_only, config.words_steps, optim, trainable=train_text))
-    check = {"validate": unseen_style(config, tokenizer), "validate_every": config.validate_every}
-    more = {"ema": config.ema, "micro": config.micro or None, **check}
+    more = {"ema": config.ema, "micro": config.micro or None, "validate_every": config.validate_every}
+    check = lambda size: unseen_style(config, tokenizer, size)  # a convolutional tower reads the sizes it was trained on
     slower_text = (("towers.text", 0.5),)
     optim = OptimConfig(config.lr, config.weight_decay, warmup=200, floor=0.2, lr_scale=slower_text)
-    stages.append(Stage("small", objective, pairs(config.small), config.small_steps, optim, **more))
+    stages.append(Stage("small", objective, pairs(config.small), config.small_steps, optim, validate=check(config.small), **more))
     optim = OptimConfig(config.lr, config.weight_decay, warmup=100, lr_scale=slower_text)
-    stages.append(Stage("full", objective, pairs(config.size), config.steps, optim, **more))
+    stages.append(Stage("full", objective, pairs(config.size), config.steps, optim, validate=check(config.size), **more))
     run(model, stages, out, config=vars(config), seed=config.seed, resume=resume, save_every=config.save_every, precise=config.precision)
     return save(model, out / "model")
 
@@ -148,13 +148,13 @@ def sentence_encoder(folder: str) -> Callable[[list[str]], Tensor]:
     return read_sentence_encoder(folder)
 
 
-def unseen_style(config: SproutConfig, tokenizer: BPETokenizer) -> Callable[[nn.Module], Mapping[str, float]]:
+def unseen_style(config: SproutConfig, tokenizer: BPETokenizer, size: int) -> Callable[[nn.Module], Mapping[str, float]]:
     """Validation: naming emoji of a vendor that is not trained on (fxemoji), and val concepts of the vendors that are."""
     style = training_table({"fxemoji": 1.0}, "val")
     concept = training_table({"emoji-google": 1.0, "noto": 1.0}, "val")
 
     def score(model: DualEncoder, table: Any) -> dict[str, float]:
-        x = _normalise(center(_cache(table, config.cached)[slice(None)], config.size))
+        x = _normalise(center(_cache(table, config.cached)[slice(None)], size))
         z = torch.cat([model.image(part).z_BD for part in x.split(256)])
         names = sorted(set(table["name"].to_pylist()))
         W = model.text(tokenizer(names, 20)).z_BD

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 AttendFn = Callable[[Tensor, Tensor, Tensor, "tuple[int, int] | None", int], Tensor]
+Between = Callable[[Tensor, Tensor], Tensor]
+"""Tokens (B, L, E) after a block's attention and the keys (B, H, L, d) of that attention -> the tokens that its second half sees."""
 
 
 class QuickGELU(nn.Module):
@@ -121,9 +123,15 @@ class Block(nn.Module):
         grid: tuple[int, int] | None = None,
         want: frozenset[str] = frozenset(),
         taps: dict[str, Tensor] | None = None,
+        size_BL: Tensor | None = None,
+        between: Between | None = None,
     ) -> Tensor:
+        """size_BL: how many tokens each one stands for (attended to that many times); between: see Between."""
         q, k, v = self.attn.split(self.ln_1(x_BLE))
         allowed = None if mask_BL is None else mask_BL[:, None, None, :]
+        if size_BL is not None:
+            log_B11L = size_BL.to(q.dtype).log()[:, None, None, :]
+            allowed = log_B11L if allowed is None else log_B11L.masked_fill(~allowed, float("-inf"))
         if causal and allowed is not None:
             L = x_BLE.shape[1]
             allowed = allowed & torch.ones(L, L, dtype=torch.bool, device=x_BLE.device).tril()
@@ -133,6 +141,8 @@ class Block(nn.Module):
             heads = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, is_causal=causal and allowed is None)
         branch = self.ls_1(self.attn.join(heads))
         x = branch if rewrite is not None and not rewrite.residual else x_BLE + branch
+        if between is not None:
+            x = between(x, k)
         ffn = None
         if rewrite is None or rewrite.ffn:
             ffn = self.ls_2(self.mlp(self.ln_2(x)))

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pairwright.models.towers.block import AttendFn, Block, Rewrite
+from pairwright.models.towers.block import AttendFn, Between, Block, Rewrite
+from pairwright.models.towers.reduce import Reduction
 
 MixFn = Callable[[Tensor, int], "Tensor | tuple[Tensor, Tensor]"]
 
@@ -22,6 +23,8 @@ class State:
     taps: dict[str, Tensor] = field(default_factory=dict)
     kept_BL: Tensor | None = None
     """Index of each remaining token in the sequence that went in; None while nothing was dropped or merged."""
+    size_BL: Tensor | None = None
+    """How many tokens of that sequence each remaining one stands for; None while nothing was merged."""
 
 
 INSIDE = frozenset({"attn", "q", "k", "v", "heads", "out", "mlp"})
@@ -64,9 +67,12 @@ class Transformer(nn.Module):
         extra: Callable[[int], Tensor | None] | None = None,
         mix: MixFn | None = None,
         attend: AttendFn | Rewrite | None = None,
+        reduce: Reduction | None = None,
+        prefix: int = 0,
     ) -> State:
         """put(x, layer) may change tokens before a block; extra(layer) gives tokens (P, E) or (B, P, E) that ride behind the sequence
-        from that block on, None to keep the riders of the block before."""
+        from that block on, None to keep the riders of the block before. reduce: drops or merges tokens inside of blocks, never the
+        first `prefix` ones."""
         n = len(self.resblocks)
         if attend is not None and not isinstance(attend, Rewrite):
             attend = Rewrite(attend)
@@ -81,6 +87,7 @@ class Transformer(nn.Module):
                 riders = new.to(x.dtype).expand(x.shape[0], -1, -1) if new.dim() == 2 else new.to(x.dtype)
             L, P = x.shape[1], riders.shape[1]
             mask = mask_BL if mask_BL is None or not P else F.pad(mask_BL, (0, P), value=True)
+            size = state.size_BL if state.size_BL is None or not P else F.pad(state.size_BL, (0, P), value=1)
             inside: dict[str, Tensor] = {}
             x = block(
                 torch.cat([x, riders], 1) if P else x,
@@ -91,7 +98,10 @@ class Transformer(nn.Module):
                 grid=grid if state.kept_BL is None else None,
                 want=frozenset(kind for _, kind in wanted.get(i, ()) if kind),
                 taps=inside,
+                size_BL=size,
+                between=None if reduce is None else _reducing(reduce, state, i, n, prefix, L),
             )
+            L = x.shape[1] - P
             state.taps.update({name: inside[kind] if kind else x for name, kind in wanted.get(i, ())})
             x, riders = x[:, :L], x[:, L:]
             if mix is not None:
@@ -106,3 +116,17 @@ class Transformer(nn.Module):
                     mask_BL = None if mask_BL is None else mask_BL.gather(1, keep)
             state.x_BLE = x
         return state
+
+
+def _reducing(reduce: Reduction, state: State, layer: int, depth: int, prefix: int, L: int) -> Between:
+    """The reduction as a step inside of block `layer`: it sees the sequence without its riders, and the state notes what it did."""
+
+    def between(x: Tensor, k_BHLd: Tensor) -> Tensor:
+        done = reduce(x[:, :L], k_BHLd[:, :, :L], size_BL=state.size_BL, layer=layer, depth=depth, prefix=prefix)
+        if done is None:
+            return x
+        state.kept_BL = done.kept_BL if state.kept_BL is None else state.kept_BL.gather(1, done.kept_BL)
+        state.size_BL = done.size_BL
+        return torch.cat([done.x_BLE, x[:, L:]], 1) if x.shape[1] > L else done.x_BLE
+
+    return between

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pairwright.core.encoded import Encoded
 from pairwright.models.towers.block import ACTIVATIONS, AttendFn, Rewrite, hidden_width
+from pairwright.models.towers.reduce import Reduction
 from pairwright.models.towers.stack import MixFn, Transformer
 
 Pool = Literal["tok", "avg", "map"]
@@ -29,10 +30,13 @@ class VisionTransformer(nn.Module):
     ``taps=("3", "attn@5")`` keeps the output of block 3 (class token first) and the attention weights of block 5; ``deep=[P E per
     layer]`` adds P prompt tokens behind the patches before block i, in place of those of the block before (entry None: those ride on);
     ``mix(tokens, layer)`` rewrites class token and patches after each block and may reduce them, then returning (tokens, kept ids, class
-    token first); the patches left are listed in ``aux["kept_BM"]``; ``attend=`` replaces attention (see Rewrite).
+    token first); the patches left are listed in ``aux["kept_BM"]``; ``attend=`` replaces attention (see Rewrite); ``reduce=`` merges or
+    drops patches inside of blocks (see Reduction), for this call in place of the tower's own `reduce`, which stands for every call that
+    names none. ``aux["size_BM"]`` then tells how many patches each remaining one stands for.
     """
 
-    points = frozenset({"tokens", "taps", "deep", "mix", "attend", "patch_dropout"})
+    points = frozenset({"tokens", "taps", "deep", "mix", "attend", "reduce", "patch_dropout"})
+    reduce: Reduction | None = None
 
     def __init__(
         self,
@@ -95,7 +99,9 @@ class VisionTransformer(nn.Module):
         deep: Sequence[Tensor | None] | None = None,
         mix: MixFn | None = None,
         attend: AttendFn | Rewrite | None = None,
+        reduce: Reduction | None = None,
     ) -> Encoded:
+        reduce = self.reduce if reduce is None else reduce
         maps = self.conv1(x_B3HW.to(self.conv1.weight.dtype))
         grid: tuple[int, int] | None = (maps.shape[2], maps.shape[3])
         x = maps.flatten(2).transpose(1, 2)
@@ -105,7 +111,16 @@ class VisionTransformer(nn.Module):
         dropped = self._drop(x)
         if dropped is not None:
             x, grid = x.gather(1, dropped.unsqueeze(-1).expand(-1, -1, x.shape[2])), None
-        state = self.transformer(self.ln_pre(x), grid=grid, taps=taps, extra=_riders(deep), mix=self._guard(mix), attend=attend)
+        state = self.transformer(
+            self.ln_pre(x),
+            grid=grid,
+            taps=taps,
+            extra=_riders(deep),
+            mix=self._guard(mix),
+            attend=attend,
+            reduce=reduce,
+            prefix=self.prefix,
+        )
         kept = state.kept_BL
         if dropped is not None:
             kept = dropped if kept is None else dropped.gather(1, kept)
@@ -115,8 +130,11 @@ class VisionTransformer(nn.Module):
             patches = x[:, self.prefix :]
             patch_BMD = self.project(self._map_each(self.ln_post(patches)) if self.attn_pool is not None else self.ln_post(patches))
         aux = {} if kept is None else {"kept_BM": kept[:, self.prefix :] - self.prefix}
+        size_BM = None if state.size_BL is None else state.size_BL[:, self.prefix :]
+        if size_BM is not None:
+            aux["size_BM"] = size_BM
         return Encoded.of(
-            self.project(self._pooled(x)),
+            self.project(self._pooled(x, size_BM)),
             tokens_BMD=patch_BMD,
             mask_BM=None if patch_BMD is None else torch.ones(patch_BMD.shape[:2], dtype=torch.bool, device=x.device),
             grid=grid if kept is None else None,
@@ -124,14 +142,15 @@ class VisionTransformer(nn.Module):
             aux=aux,
         )
 
-    def _pooled(self, x: Tensor) -> Tensor:
+    def _pooled(self, x: Tensor, size_BM: Tensor | None) -> Tensor:
+        patches = x[:, self.prefix :]
         if self.attn_pool is not None:
-            return self.attn_pool(self.ln_post(x[:, self.prefix :]))
+            return self.attn_pool(self.ln_post(patches), size_BM)
         if self.pool == "tok":
             return self.ln_post(x[:, 0])
         if self.norm_after_pool:
-            return self.ln_post(x[:, self.prefix :].mean(1))
-        return self.ln_post(x[:, self.prefix :]).mean(1)
+            return self.ln_post(weighted_mean(patches, size_BM))
+        return weighted_mean(self.ln_post(patches), size_BM)
 
     def _map_each(self, x_BME: Tensor) -> Tensor:
         B, M, E = x_BME.shape
@@ -180,12 +199,20 @@ class AttentionPool(nn.Module):
         self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, mlp_width), "fc2": nn.Linear(mlp_width, width)})
         self.act = ACTIVATIONS[act]()
 
-    def forward(self, x_BME: Tensor) -> Tensor:
+    def forward(self, x_BME: Tensor, size_BM: Tensor | None = None) -> Tensor:
         B, M, E = x_BME.shape
+        bias = None if size_BM is None else size_BM.to(x_BME.dtype).log()[:, None, None, :]
         q = self.q(self.latent).view(1, 1, self.heads, -1).transpose(1, 2).expand(B, -1, -1, -1)
         k, v = self.kv(x_BME).view(B, M, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
-        x = self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, E))
+        x = self.proj(F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).reshape(B, E))
         return x + self.mlp["fc2"](self.act(self.mlp["fc1"](self.norm(x))))
+
+
+def weighted_mean(x_BME: Tensor, size_BM: Tensor | None) -> Tensor:
+    """Mean over tokens (B, E), each counted as often as it stands for others."""
+    if size_BM is None:
+        return x_BME.mean(1)
+    return (x_BME * size_BM.to(x_BME.dtype).unsqueeze(-1)).sum(1) / size_BM.sum(1, keepdim=True).to(x_BME.dtype)
 
 
 def resize_positions(pos_LE: Tensor, old: tuple[int, int], new: tuple[int, int], prefix: int) -> Tensor:

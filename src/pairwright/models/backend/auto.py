@@ -1,0 +1,181 @@
+"""Pick the backend for an image tower by measurement: fastest on this machine among those whose embeddings stay close to fp32."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from pairwright.models.backend import store
+from pairwright.models.backend.candidates import TABLE, Candidate, Job, candidates
+from pairwright.models.backend.eager import Run
+from pairwright.models.backend.rule import PRECISIONS, Trial, accepted, choose, worth_trying
+
+CALIBRATION = 32
+"""Pictures of the user's own, at most, that a backend is measured on."""
+FEW = 8
+"""With fewer pictures than that nothing is measured: fp32 is done before a choice would be."""
+CHECKED = 4
+"""Pictures on which a choice from an earlier process is checked again before it is used."""
+ROUNDS = 3
+
+_OPEN: WeakKeyDictionary[Any, dict[tuple[Any, ...], Run]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A backend ready to run: (B, 3, H, W) preprocessed images on the model's device -> (B, D) unit rows in float32."""
+
+    name: str
+    precision: str
+    run: Run
+
+    def __call__(self, x_B3HW: Tensor) -> Tensor:
+        return self.run(x_B3HW)
+
+
+def backend(model: Any, x_B3HW: Tensor, *, precision: str = "auto", batch: int = 64, images: int | None = None) -> Backend:
+    """The backend to embed `images` pictures with, batch by batch, of which `x_B3HW` are the first.
+
+    precision: ``fp32`` is the model itself. ``auto`` is the fastest with a cosine of at least 0.999 to it in every calibration row;
+    ``bf16`` and ``int8`` are the fastest of that precision with at least 0.99. What is slow to prepare is only tried where so many images
+    would repay it. Measurements are kept on disk (`store`); a choice that rests on earlier ones is checked again on the first pictures.
+    """
+    check_precision(precision)
+    exact = Backend("torch-fp32", "fp32", lambda x: model.image(x).z_BD)
+    if precision == "fp32":
+        return exact
+    images = len(x_B3HW) if images is None else images
+    ready = candidates(precision, model.device)
+    if precision == "auto" and images < FEW:
+        return exact
+    key = store.key(model, batch)
+    known = {t.name: t for t in store.read(key)}
+    opened = _OPEN.setdefault(model, {})
+    mine = lambda name: (key["model"], str(model.device), batch, name)
+    for old in [k for k in opened if k[0] != key["model"]]:  # the weights have changed since
+        del opened[old]
+    job = Job(model.towers["image"], x_B3HW[:CALIBRATION], batch, store.exports(key["model"]))
+    fresh, runs = _measure(exact.run, ready, known, job, precision, images)
+    if fresh:
+        known |= {t.name: t for t in fresh}
+        store.write(key, list(known.values()))
+    names = {c.name: c for c in ready}
+    refused: set[str] = set()
+    while True:
+        here = [replace(t, opening=0.0 if mine(t.name) in opened or t.name in runs else t.opening) for t in known.values() if t.name in names]
+        best = choose(here, precision, images, refused)
+        if best.name == exact.name:
+            return exact
+        if mine(best.name) in opened:
+            return Backend(best.name, best.precision, opened[mine(best.name)])
+        run, trial = runs.get(best.name), best
+        if run is None:
+            run, trial = _reopened(exact.run, names[best.name], known[best.name], job)
+            if run is None or not accepted(trial, precision):
+                known[best.name] = trial
+                store.write(key, list(known.values()))
+                refused.add(best.name)
+                continue
+        opened[mine(best.name)] = run
+        if fresh:
+            _prune(job, names[best.name])
+        return Backend(best.name, best.precision, run)
+
+
+def check_precision(precision: str) -> None:
+    """ValueError for a word that is no precision."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
+
+
+def _measure(
+    exact: Run, ready: Sequence[Candidate], known: dict[str, Trial], job: Job, precision: str, images: int
+) -> tuple[list[Trial], dict[str, Run]]:
+    """Trials of the candidates that were not tried before and are worth it, and those of them that run."""
+    trials: list[Trial] = []
+    runs: dict[str, Run] = {}
+    want_BD = None
+    for c in sorted(ready, key=lambda c: c.opening):
+        have = [t for t in (*known.values(), *trials) if accepted(t, precision)]
+        if c.name in known or (have and not worth_trying(c.opening, min(t.seconds for t in have), images)):
+            continue
+        if want_BD is None:
+            want_BD = exact(job.x_B3HW)
+        if c.name == "torch-fp32":
+            trials.append(Trial(c.name, c.precision, _seconds(exact, job.x_B3HW), 0.0, 1.0, 1.0))
+            continue
+        trial, run = trial_of(c, job, want_BD)
+        trials.append(trial)
+        if run is not None:
+            runs[c.name] = run
+    return trials, runs
+
+
+def trial_of(c: Candidate, job: Job, want_BD: Tensor) -> tuple[Trial, Run | None]:
+    """Build a candidate, compare its rows with fp32's, and time it. Whatever goes wrong in a backend makes it refused, not the user's job."""
+    try:
+        run, opening = _build(c, job)
+        low, mean = closeness(run(job.x_B3HW), want_BD)
+        return Trial(c.name, c.precision, _seconds(run, job.x_B3HW), opening, low, mean), run
+    except Exception as e:
+        return Trial(c.name, c.precision, error=f"{type(e).__name__}: {str(e).strip()[:200]}"), None
+
+
+def _build(c: Candidate, job: Job) -> tuple[Run, float]:
+    """(run, seconds that opening will take the next time: without the export of a graph)."""
+    with torch.inference_mode(False), torch.no_grad():
+        start = time.perf_counter()
+        run = c.build(job)
+        if c.files:
+            start = time.perf_counter()
+            run = c.build(job)
+    return run, time.perf_counter() - start
+
+
+def _reopened(exact: Run, c: Candidate, known: Trial, job: Job) -> tuple[Run | None, Trial]:
+    """A backend that an earlier process measured, checked on a few pictures of this job."""
+    x_B3HW = job.x_B3HW[:CHECKED]
+    try:
+        run, _ = _build(c, job)
+        low, mean = closeness(run(x_B3HW), exact(x_B3HW))
+    except Exception as e:
+        return None, replace(known, error=f"{type(e).__name__}: {str(e).strip()[:200]}")
+    return run, replace(known, cosine_min=min(low, known.cosine_min), cosine_mean=min(mean, known.cosine_mean))
+
+
+def closeness(got_BD: Tensor, want_BD: Tensor) -> tuple[float, float]:
+    """Least and mean cosine over the rows; 0 where a row is not finite or not a unit row."""
+    got = got_BD.double()
+    cosine_B = (got * want_BD.double()).sum(-1)
+    cosine_B = torch.where((got.norm(dim=-1) - 1).abs() < 1e-2, cosine_B, 0.0).nan_to_num(0.0)
+    return float(cosine_B.min()), float(cosine_B.mean())
+
+
+def _seconds(run: Run, x_B3HW: Tensor) -> float:
+    """Seconds per image: the best of a few rounds, after what was run before as a warm-up."""
+    best = float("inf")
+    for _ in range(ROUNDS):
+        _wait(x_B3HW.device)
+        start = time.perf_counter()
+        run(x_B3HW)
+        _wait(x_B3HW.device)
+        best = min(best, time.perf_counter() - start)
+    return best / len(x_B3HW)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _prune(job: Job, chosen: Candidate) -> None:
+    """Drop exported graphs that the chosen backend does not open: they are as large as the weights, and can be made again."""
+    for path in job.folder.glob("*.onnx"):
+        if path.name not in chosen.files and path.name in {name for c in TABLE for name in c.files}:
+            path.unlink(missing_ok=True)

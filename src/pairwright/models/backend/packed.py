@@ -1,0 +1,116 @@
+"""bf16 on a CPU with weights laid out once for its matrix units, and the residual added by the product itself.
+
+A product in eager mode re-orders its weight on every call and copies the bias into the output first, which costs as much as a third of a
+vision transformer. oneDNN's linear takes a weight that was re-ordered once.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pairwright.models.towers.block import Block
+
+ROWS = 16
+"""Images run at a time: the feed-forward activations of so many stay in a core's second-level cache."""
+
+
+def supported() -> bool:
+    """True where this build of torch has oneDNN's linear with packed weights, and the processor multiplies bf16."""
+    return bool(
+        torch.backends.mkldnn.is_available()
+        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    )
+
+
+def pack(tower: nn.Module) -> nn.Module:
+    """A copy of a tower in bf16 whose linear layers, blocks and patch embedding are packed; whatever is not plain stays as it is."""
+    tower = copy.deepcopy(tower).to(torch.bfloat16).eval().requires_grad_(False)
+    return _packed(tower)
+
+
+def _packed(module: nn.Module) -> nn.Module:
+    if type(module) is Block and _plain_block(module):
+        return PackedBlock(module)
+    if type(module) is nn.Linear and _untouched(module):
+        return PackedLinear(module.weight, module.bias)
+    if type(module) is nn.Conv2d and _untouched(module) and _cuts_patches(module):
+        return PackedPatches(module)
+    for name, child in module.named_children():
+        setattr(module, name, _packed(child))
+    return module
+
+
+def _untouched(module: nn.Module) -> bool:
+    """No hook and no re-parametrised weight: the module does what its class says and nothing else."""
+    return not (module._forward_hooks or module._forward_pre_hooks or hasattr(module, "parametrizations"))
+
+
+def _plain_block(block: Block) -> bool:
+    linear = (block.attn.out_proj, block.mlp.c_fc, block.mlp.c_proj)
+    return all(type(m) is nn.Linear for m in linear) and all(_untouched(m) for m in block.modules())
+
+
+def _cuts_patches(conv: nn.Conv2d) -> bool:
+    return conv.kernel_size == conv.stride and conv.groups == 1 and conv.padding == (0, 0) and conv.dilation == (1, 1)
+
+
+class PackedLinear(nn.Module):
+    """x W' + b with the weight in oneDNN's own layout; ``plus`` is added to the result within the same pass."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.bias = bias
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)
+
+    def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
+        if plus is None:
+            return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise.binary(x, plus, self.packed, self.bias, "add")
+
+
+class PackedPatches(nn.Module):
+    """A convolution whose stride is its kernel, as one product over the patches."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight, self.cell = conv.weight, conv.kernel_size
+        self.linear = PackedLinear(conv.weight.flatten(1), conv.bias)
+
+    def forward(self, x_B3HW: Tensor) -> Tensor:
+        B, C, H, W = x_B3HW.shape
+        (p, q), h, w = self.cell, H // self.cell[0], W // self.cell[1]
+        cells = x_B3HW[:, :, : h * p, : w * q].reshape(B, C, h, p, w, q).permute(0, 2, 4, 1, 3, 5)
+        return self.linear(cells.reshape(B, h * w, C * p * q)).transpose(1, 2).unflatten(2, (h, w))
+
+
+class PackedBlock(nn.Module):
+    """`Block` without its extension points."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.heads = block.attn.heads
+        self.ln_1, self.ln_2, self.ls_1, self.ls_2, self.act = block.ln_1, block.ln_2, block.ls_1, block.ls_2, block.mlp.gelu
+        self.scaled = not isinstance(block.ls_1, nn.Identity)
+        self.qkv = PackedLinear(block.attn.in_proj_weight, block.attn.in_proj_bias)
+        self.out = PackedLinear(block.attn.out_proj.weight, block.attn.out_proj.bias)
+        self.fc = PackedLinear(block.mlp.c_fc.weight, block.mlp.c_fc.bias)
+        self.proj = PackedLinear(block.mlp.c_proj.weight, block.mlp.c_proj.bias)
+
+    def forward(self, x_BLE: Tensor, *, causal: bool = False, mask_BL: Tensor | None = None, rewrite: Any = None, **_: Any) -> Tensor:
+        assert mask_BL is None and rewrite is None, "packed towers take no masks and no rewritten attention"
+        B, L, _E = x_BLE.shape
+        q, k, v = self.qkv(self.ln_1(x_BLE)).view(B, L, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        heads = F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).flatten(2)
+        if self.scaled:
+            x = x_BLE + self.ls_1(self.out(heads))
+            return x + self.ls_2(self.proj(self.act(self.fc(self.ln_2(x)))))
+        x = self.out(heads, plus=x_BLE)
+        # the activation is a pass of its own: fused into the product, the exact GELU was slower than both together
+        return self.proj(self.act(self.fc(self.ln_2(x))), plus=x)
