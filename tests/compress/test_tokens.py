@@ -114,7 +114,7 @@ def test_random_drop_is_seeded_and_spares_the_class_token():
 @pytest.mark.parametrize("bad", [{"r": 3, "share": 0.9}, {"r": None, "share": None}, {"r": -1, "share": None}, {"r": None, "share": 0.2}])
 @pytest.mark.parametrize("cls", [ToMe, PiToMe])
 def test_numbers_without_sense_are_refused(cls, bad):
-    with pytest.raises(ValueError, match="give either r|tokens, 0 or more|stays in each block"):
+    with pytest.raises(ValueError, match=r"give either r|tokens, 0 or more|stays in each block"):
         cls(**bad)
     with pytest.raises(ValueError, match="drop"):
         RandomDrop(1.0)

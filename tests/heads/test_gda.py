@@ -10,9 +10,14 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from pairwright.core.features import Features
 from pairwright.data.world.simulate import simulate
 from pairwright.heads.inputs import accuracy
-from pairwright.heads.linear.gda import ALPHAS, GDA, default_alpha, gaussian
+from pairwright.heads.linear.gda import ALPHAS, GDA, class_means, default_alpha
 
 SIM = simulate(0, classes=5, shots=8, width=12, test_per_class=6, anisotropy=1.0)
+
+
+def fitted(train, text):
+    head = GDA().fit(train, text)
+    return head.weight_, head.bias_
 
 
 @pytest.mark.parametrize("shots", [2, 8])
@@ -26,7 +31,7 @@ def test_weights_are_the_papers_formula(shots):
     for row, c in zip(x, y):
         S += np.outer(row - mu[c], row - mu[c]) / (N - 1)
     P = D * np.linalg.inv((N - 1) * S + np.trace(S) * np.eye(D))
-    weight, bias = gaussian(sim.train.z, sim.train.y, 5)
+    weight, bias = fitted(sim.train, sim.text)
     np.testing.assert_allclose(weight, mu @ P, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(bias, [np.log(1 / 5) - 0.5 * m @ P @ m for m in mu], rtol=1e-4, atol=1e-4)
     logits = GDA(alpha=0.7).fit(sim.train, sim.text).logits(sim.test).numpy()
@@ -38,7 +43,7 @@ def test_weights_are_the_papers_formula(shots):
 def test_with_many_rows_it_decides_as_scikit_learns_lda():
     """The shrinkage fades as 1/N, leaving plain linear discriminant analysis (the scale of P does not move equal-prior decisions)."""
     sim = simulate(2, classes=5, shots=2000, width=12, within=1.2, test_per_class=200)
-    weight, bias = gaussian(sim.train.z, sim.train.y, 5)
+    weight, bias = fitted(sim.train, sim.text)
     reference = LinearDiscriminantAnalysis(solver="lsqr", priors=[0.2] * 5).fit(sim.train.z.double().numpy(), sim.train.y.numpy())
     ours = (sim.test.z @ weight.T + bias).argmax(1).numpy()
     assert np.mean(ours == reference.predict(sim.test.z.double().numpy())) > 0.998
@@ -51,26 +56,32 @@ def test_without_covariance_to_see_it_is_nearest_class_mean(case):
     if case == "round noise":  # every class mean +- the same step along every axis: the scatter is exactly a multiple of the identity
         steps = 0.3 * torch.cat([torch.eye(12), -torch.eye(12)])
         z, y = (z[:, None] + steps).reshape(-1, 12), y.repeat_interleave(24)
-    weight, bias = gaussian(z, y, 5)
+    weight, bias = fitted(Features(z, y), sim.text)
     nearest = torch.cdist(sim.test.z, sim.train.z).argmin(1)
     assert torch.equal((sim.test.z @ weight.T + bias).argmax(1), nearest)
 
 
 def test_rows_without_information_leave_zero_shot():
     same = Features(SIM.train.z[:1].expand(6, -1), torch.zeros(6, dtype=torch.int64), encoder=SIM.train.encoder)
-    weight, bias = gaussian(same.z, same.y, 5)
+    weight, bias = fitted(same, SIM.text)
     assert (weight == 0).all()
     assert (bias == 0).all()
 
 
-def test_a_class_without_shots_takes_the_overall_mean():
-    keep = SIM.train.y != 2
-    train = SIM.train.rows(keep)
-    weight, _ = gaussian(train.z, train.y, 5)
-    precision_times = lambda m: torch.linalg.lstsq(sum_means.T, m).solution @ weight[seen]  # weights are linear in the means
+@pytest.mark.parametrize("near", [0, 3, 64])
+def test_a_new_class_takes_its_mean_from_its_neighbours_and_its_text(near):
+    """By a loop, with a dense inverse; 0 neighbours leave the mean of all rows."""
+    train = SIM.train.rows(SIM.train.y != 2)
+    z, text = train.z.double().numpy(), SIM.text.W_CD.double().numpy()
+    nearest = sorted(z, key=lambda row: -row @ text[2])[:near]
+    expected = np.mean([*nearest, *[text[2]] * 16], 0) if near else z.mean(0)
+    means = class_means(train.z.double(), train.y, SIM.text.W_CD.double(), near)
+    np.testing.assert_allclose(means[2], expected, atol=1e-7)
     seen = [0, 1, 3, 4]
-    sum_means = torch.stack([train.z[train.y == c].mean(0) for c in seen])
-    torch.testing.assert_close(weight[2], precision_times(train.z.mean(0)), rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(means[seen], [z[train.y.numpy() == c].mean(0) for c in seen], atol=1e-7)
+    scatter = sum(np.outer(row - means[c].numpy(), row - means[c].numpy()) for row, c in zip(z, train.y))
+    P = 12 * np.linalg.inv(scatter + np.trace(scatter) / (len(z) - 1) * np.eye(12))  # of the labelled rows alone
+    np.testing.assert_allclose(GDA(near=near).fit(train, SIM.text).weight_[2], expected @ P, rtol=1e-4, atol=1e-4)
 
 
 def test_alpha_on_val_is_the_best_of_its_grid():

@@ -58,6 +58,7 @@ def packs(monkeypatch, tmp_path):
     monkeypatch.setattr(_icon_pairs.packs, "load", lambda name, columns=None: words if name == "wordnet" else pack(name))
     monkeypatch.setattr(_icon_pairs, "assign", with_split)
     monkeypatch.setattr(sprout, "sentence_encoder", lambda folder: fake_teacher)
+    monkeypatch.setattr(sprout._sprout_card, "write_card", lambda folder, out: (folder / "README.md").write_text("measured"))
 
 
 def with_split(table: pa.Table) -> pa.Table:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from pairwright import __version__
-from pairwright.cli.commands import classify, embed, evaluate, find, ledger, models, packs, search, train
+from pairwright.cli.commands import bench_methods, classify, embed, evaluate, find, ledger, models, packs, search, train
 
 HELP = """The toolkit for contrastive vision-language models (CLIP and its family).
 
@@ -37,6 +37,7 @@ def app() -> App:
         search.search,
         embed.embed,
         evaluate.evaluate,
+        bench_methods.bench_methods,
         train.train,
         packs.app,
         models.models,

@@ -30,6 +30,18 @@ class Side:
     def __len__(self) -> int:
         return len(self.e)
 
+    def start(self) -> list[Tensor]:
+        """Zeros for the gradients of all that has one, for other ranks to add to."""
+        self.grads = [torch.zeros_like(full(t), requires_grad=False) if t.requires_grad else None for t in self.sources]
+        return [g for g in self.grads if g is not None]
+
+    def elsewhere(self, sources: Sequence[Tensor], grads: Sequence[Tensor]) -> Side:
+        """Another rank's rows of the same view, with gradients that are sent back to it (none: no gradient is wanted)."""
+        left, sums = iter(sources), iter(grads)
+        there = Side(self.e.map(lambda t: next(left).detach().requires_grad_(t.requires_grad and bool(grads))))
+        there.grads = [next(sums) if t.requires_grad else None for t in there.sources]
+        return there
+
     def piece(self, rows: slice) -> Encoded:
         return self.e.rows(rows).map(lambda t: t.detach().requires_grad_(t.requires_grad))
 

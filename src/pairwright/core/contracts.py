@@ -173,11 +173,17 @@ class Sampler(Protocol):
 
 @runtime_checkable
 class Modifier(Protocol):
-    """A plug of the training loop: weight averaging, SAM, LoRA. `state` must be enough to resume bit for bit."""
+    """A plug of the training loop: weight averaging, SAM, LoRA. `state` must be enough to resume bit for bit.
+
+    attach: before the stage, when `Stage.trainable` has been applied; it may replace weights and say which ones move. fold: after the
+    stage, the model is a plain one again that computes the same.
+    """
 
     def attach(self, model: Any) -> None: ...
 
     def after_step(self, model: Any, step: int) -> None: ...
+
+    def fold(self, model: Any) -> None: ...
 
     def state_dict(self) -> Mapping[str, Any]: ...
 

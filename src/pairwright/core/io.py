@@ -102,6 +102,18 @@ def load_tensors(path: str | Path, *, kind: str | None = None, device: str = "cp
     return tensors, meta
 
 
+def tensor_names(path: str | Path) -> tuple[list[str], dict[str, Any]]:
+    """Names of the tensors in one of our safetensors files and its JSON metadata, without reading them."""
+    with safe_open(str(path), framework="pt") as f:
+        return list(f.keys()), json.loads((f.metadata() or {}).get(_META, "{}"))
+
+
+def load_tensor(path: str | Path, name: str) -> Tensor:
+    """One tensor of a safetensors file."""
+    with safe_open(str(path), framework="pt") as f:
+        return f.get_tensor(name)
+
+
 def hash_file(path: str | Path) -> str:
     """sha256 of a file's bytes, hex."""
     with Path(path).open("rb") as f:

@@ -14,15 +14,19 @@ the gradient that one process with the whole batch would have.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
-import torch
 from torch import Tensor
 
 from pairwright.core import dist
 from pairwright.core.collect import Collector, transient
 from pairwright.core.contracts import RowLoss, TiledLoss
-from pairwright.core.encoded import Encoded, Pairs, Views
-from pairwright.core.tiles import Batch, tiled_loss
+from pairwright.core.encoded import Encoded, Views
+from pairwright.core.members import Members, check_rows, local, present
+from pairwright.core.ring import around, one_direction_by_ring
+from pairwright.core.tiles import Batch, Block, tiled_loss
+
+Across = Literal["gather", "ring"]
 
 BLOCK = 2**22
 """Logits in one block when `chunk` is None: 16 MB in float32. A batch of 2,048 is one block; 32,768 is taken 128 rows at a time."""
@@ -35,6 +39,7 @@ def row_loss(
     *,
     chunk: int | None = None,
     symmetric: bool = False,
+    across: Across = "gather",
 ) -> Tensor:
     """Contrastive loss of the global batch from local views, scalar: this rank's share (see the module text for its scaling).
 
@@ -47,47 +52,39 @@ def row_loss(
     the value and not kept, so that memory is O(B), never O(B x B), and nothing is computed twice: blocks of `chunk` rows by all columns
     (None: as many rows as make `BLOCK` logits), or tiles of rows and columns where the loss has a closed form for them and `chunk` is None.
     A gradient of that gradient is then not to be had.
+
+    across: how rows meet the columns of other ranks. ``gather`` brings them all here, O(B) memory. ``ring`` passes them round, one rank's
+    at a time, O(B / world) memory: twice per step for a loss with a closed form, twice per block of rows for any other, which then may
+    look at logits only. Both give the same numbers; every rank must weight the loss alike.
     """
     if loss.directions not in ("one", "both"):
         raise ValueError(f"{type(loss).__name__}.directions is {loss.directions!r}: it must be 'one' or 'both'")
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk is a number of rows, at least 1, got {chunk}")
+    if across not in ("gather", "ring"):
+        raise ValueError(f"across is 'gather' or 'ring', got {across!r}")
     first, second = loss.needs
-    one = loss.directions == "one"
-    if chunk is None and isinstance(loss, TiledLoss) and (one or symmetric) and dist.world() == 1 and len(views[first]) ** 2 > BLOCK:
-        return tiled_loss(loss, _batch(views, first, second), logits)
-    total = _one_direction(loss, views, first, second, logits, chunk)
+    round_trip = across == "ring" and dist.world() > 1
+    large = len(views[first]) ** 2 * dist.world() > BLOCK
+    if chunk is None and isinstance(loss, TiledLoss) and (loss.directions == "one" or symmetric) and (large or round_trip):
+        return _tiled(loss, views, first, second, logits, round_trip)
+    direction = one_direction_by_ring if round_trip else _one_direction
+    step = chunk or max(1, BLOCK // (len(views[first]) * dist.world()))
+    total = direction(loss, views, first, second, logits, step)
     if loss.directions == "both":
-        total = (total + _one_direction(loss, views, second, first, logits, chunk)) / 2
+        total = (total + direction(loss, views, second, first, logits, step)) / 2
     return total
 
 
-def _one_direction(
-    loss: RowLoss, views: Views, query: str, key: str, logits: Callable[[Encoded, Encoded], Tensor], chunk: int | None
-) -> Tensor:
-    q = _blank_absent(views[query], views.present.get(query))
-    k = _blank_absent(views[key], views.present.get(key)).map(dist.gather_rows)
-    b, B = len(q), len(k)
-    _check_rows(query, b, key, B // dist.world())
-    device = q.z_BD.device
-    group_B = torch.arange(B, device=device) if views.group_B is None else dist.gather_rows(views.group_B)
-    key_B, query_B = _present(views, key), _present(views, query)
-    counts_B = _counts(group_B, query_B, key_B)
-    start = dist.rank() * b
+def _one_direction(loss: RowLoss, views: Views, query: str, key: str, logits: Callable[[Encoded, Encoded], Tensor], step: int) -> Tensor:
+    who = Members.of(views, query, key)
+    q, k = local(views, query), local(views, key).map(dist.gather_rows)
 
     def block(rows: slice, q_b: Encoded, k: Encoded) -> Tensor:
-        row_b = torch.arange(start + rows.start, start + rows.stop, device=device)
-        positives_bB = group_B[row_b, None] == group_B[None, :]
-        if key_B is not None:
-            positives_bB = positives_bB & key_B
-        allowed_bB = None if key_B is None else key_B.expand(len(row_b), B)
-        values_b = loss.rows(Pairs(q_b, k, logits(q_b, k), positives_bB, allowed_bB, row_b=row_b))
-        return values_b.sum() if counts_B is None else values_b.masked_fill(~counts_B[row_b], 0.0).sum()
+        return who.total(loss, rows, q_b, k, logits(q_b, k))
 
-    step = chunk or max(1, BLOCK // B)
-    total = block(slice(0, b), q, k) if step >= b else _in_blocks(block, q, k, step)
-    n = B if counts_B is None else counts_B.sum().clamp_min(1)
-    return total * dist.world() / n
+    total = block(slice(0, len(q)), q, k) if step >= len(q) else _in_blocks(block, q, k, step)
+    return total * dist.world() / who.n
 
 
 def _in_blocks(block: Callable[[slice, Encoded, Encoded], Tensor], q: Encoded, k: Encoded, step: int) -> Tensor:
@@ -106,34 +103,21 @@ def _in_blocks(block: Callable[[slice, Encoded, Encoded], Tensor], q: Encoded, k
     return sums.result()
 
 
-def _batch(views: Views, query: str, key: str) -> Batch:
-    q, k = views[query], views[key]
-    _check_rows(query, len(q), key, len(k))
-    query_B, key_B = views.present.get(query), views.present.get(key)
-    return Batch(_blank_absent(q, query_B), _blank_absent(k, key_B), views.group_B, query_B, key_B)
-
-
-def _check_rows(query: str, b: int, key: str, c: int) -> None:
-    if b != c:
-        raise ValueError(f"the views {query!r} ({b} rows) and {key!r} ({c} rows) of one step must have the same number of rows")
-
-
-def _blank_absent(rows: Encoded, present_b: Tensor | None) -> Encoded:
-    """Zeros where a row is absent: such rows may hold anything, and a NaN there would reach every gradient through the matrix product."""
-    if present_b is None:
-        return rows
-    blank = lambda t: t.masked_fill(~present_b.view(-1, *[1] * (t.ndim - 1)), 0.0) if t.is_floating_point() else t
-    return rows.map(blank)
-
-
-def _present(views: Views, name: str) -> Tensor | None:
-    """bool (B,) over the global batch, None where every row has the view."""
-    return dist.gather_rows(views.present[name]) if name in views.present else None
-
-
-def _counts(group_B: Tensor, query_B: Tensor | None, key_B: Tensor | None) -> Tensor | None:
-    """bool (B,): rows of the global batch whose query is there and that have at least one positive; None if that is all of them."""
-    if key_B is None:
-        return query_B
-    paired_B = torch.isin(group_B, group_B[key_B])
-    return paired_B if query_B is None else paired_B & query_B
+def _tiled(loss: TiledLoss, views: Views, query: str, key: str, logits: Callable[[Encoded, Encoded], Tensor], round_trip: bool) -> Tensor:
+    q, k = local(views, query), local(views, key)
+    check_rows(views, query, key)
+    sums = Collector()
+    queries = sums.side(q)
+    if round_trip:
+        keys = sums.side(k)
+        columns = lambda: around(keys)
+    else:
+        keys = sums.side(k.map(dist.gather_rows))
+        columns = lambda: iter([Block(0, keys)])
+    group_B = views.group_B
+    if group_B is not None:
+        group_B = dist.gather_rows(group_B)
+    b, W = len(q), dist.world()
+    return tiled_loss(
+        loss, Batch(queries, dist.rank() * b, b * W, columns, group_B, present(views, query), present(views, key)), sums, logits
+    )

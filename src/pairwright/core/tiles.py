@@ -1,5 +1,7 @@
 """Contrastive losses tile by tile: rows and columns both split, both directions from one product, and never a B x B matrix.
 
+Each rank takes its own rows against all columns; the columns are there at once (gathered) or come by, one rank's at a time (a ring).
+
 A loss that offers `tile` (contracts.TiledLoss) gives the gradient of a tile of logits in closed form; each tile is made, used and forgotten
 while it is in the processor's cache. A loss that needs log-sums of complete rows and columns gets them from a pass before: four matrix
 products in all for a loss of two directions, where the whole matrix and its transpose take six, and three for a loss of one.
@@ -13,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pairwright.core.collect import Collector, transient
+from pairwright.core import dist
+from pairwright.core.collect import Collector, Side, transient
 from pairwright.core.contracts import TiledLoss
 from pairwright.core.encoded import Encoded
 from pairwright.core.numerics import NEG, full
@@ -48,24 +51,47 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Two views of one batch in one process, and who belongs to whom. group_B: ids, None where row i matches column i and no other.
-    query_B, key_B: which rows have each view, None where all have."""
+class Block:
+    """Some columns of the global batch that are in memory now. at: place of the first one. side: where their gradients go."""
 
-    q: Encoded
-    k: Encoded
+    at: int
+    side: Side
+
+    def __len__(self) -> int:
+        return len(self.side)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """This process's rows of one view, the columns of the other in one or more blocks, and who belongs to whom in the global batch.
+
+    start: place of the first row in the global batch. columns: yields the blocks, for one pass over all columns. group_B: ids, None where
+    row i matches column i and no other. query_B, key_B: which rows have each view, None where all have.
+    """
+
+    q: Side
+    start: int
+    size: int
+    columns: Callable[[], Iterator[Block]]
     group_B: Tensor | None
     query_B: Tensor | None
     key_B: Tensor | None
 
-    def __len__(self) -> int:
-        return len(self.q)
+    @property
+    def device(self) -> torch.device:
+        return self.q.e.z_BD.device
 
-    def tiles(self) -> Iterator[tuple[slice, slice]]:
-        B, (height, width) = len(self), SIDE
-        for i in range(0, B, height):
-            for j in range(0, B, width):
-                yield slice(i, min(i + height, B)), slice(j, min(j + width, B))
+    def here(self, rows: slice) -> slice:
+        """Places of local rows in the global batch."""
+        return slice(self.start + rows.start, self.start + rows.stop)
+
+    def tiles(self, block: Block) -> Iterator[tuple[slice, slice, slice]]:
+        """Local rows, columns within the block, and the places of those columns in the global batch."""
+        b, c, (height, width) = len(self.q), len(block), SIDE
+        for i in range(0, b, height):
+            for j in range(0, c, width):
+                columns = slice(j, min(j + width, c))
+                yield slice(i, min(i + height, b)), columns, slice(block.at + columns.start, block.at + columns.stop)
 
     def masked(self, raw_bc: Tensor, rows: slice, columns: slice) -> Tensor:
         """Logits as a loss sees them: without a graph, in float32 or better, NEG where a row or column is absent."""
@@ -79,7 +105,7 @@ class Batch:
         """The positive pairs of a tile in which both are present: places (P,) of rows and of columns within the tile."""
         if self.group_B is None:
             low, high = max(rows.start, columns.start), min(rows.stop, columns.stop)
-            diagonal = torch.arange(low, max(low, high), device=self.q.z_BD.device)
+            diagonal = torch.arange(low, max(low, high), device=self.device)
             at_P, on_P = diagonal - rows.start, diagonal - columns.start
         else:
             at_P, on_P = (self.group_B[rows, None] == self.group_B[None, columns]).nonzero(as_tuple=True)
@@ -93,53 +119,57 @@ class Batch:
 
     def line(self, own_B: Tensor | None, other_B: Tensor | None, share: float, dtype: torch.dtype) -> Line:
         """Weights and numbers of positives of the rows (own, other = query, key) or columns (key, query); weights sum to `share`."""
-        device = self.q.z_BD.device
-        other = torch.ones(len(self), dtype=torch.bool, device=device) if other_B is None else other_B
+        other = torch.ones(self.size, dtype=torch.bool, device=self.device) if other_B is None else other_B
         if self.group_B is None:
             positives_B = other.long()
         else:
             _, place_B = self.group_B.unique(return_inverse=True)
-            positives_B = torch.bincount(place_B[other], minlength=len(self))[place_B]
+            positives_B = torch.bincount(place_B[other], minlength=self.size)[place_B]
         counts_B = positives_B > 0
         if own_B is not None:
             counts_B = counts_B & own_B
         return Line(counts_B.to(dtype) * share / counts_B.sum().clamp_min(1), positives_B.clamp_min(1))
 
 
-def tiled_loss(loss: TiledLoss, batch: Batch, logits: Callable[[Encoded, Encoded], Tensor]) -> Tensor:
-    """The mean over rows that count (and, for both directions, over columns: half each), a scalar with its gradient."""
+def tiled_loss(loss: TiledLoss, batch: Batch, sums: Collector, logits: Callable[[Encoded, Encoded], Tensor]) -> Tensor:
+    """The mean over rows that count (and, for both directions, over columns: half each), a scalar with its gradient; this rank's share,
+    whose mean over ranks is that of the global batch."""
     both = loss.directions == "both"
-    dtype = full(batch.q.z_BD[:0]).dtype
+    dtype = full(batch.q.e.z_BD[:0]).dtype
     row = batch.line(batch.query_B, batch.key_B, 0.5 if both else 1.0, dtype)
     column = batch.line(batch.key_B, batch.query_B, 0.5, dtype) if both else None
     if loss.log_sums:
         row, column = _with_log_sums(batch, logits, row, column)
-    sums = Collector()
-    sums.add(torch.zeros((), dtype=dtype, device=batch.q.z_BD.device))
-    q, k = sums.side(batch.q), sums.side(batch.k)
+    sums.add(torch.zeros((), dtype=dtype, device=batch.device))
     with transient():
-        for rows, columns in batch.tiles():
-            q_b, k_c = q.piece(rows), k.piece(columns)
-            raw_bc = logits(q_b, k_c)
-            logits_bc = batch.masked(raw_bc, rows, columns)
-            with torch.no_grad():
-                tile = Tile(logits_bc, *batch.positives(rows, columns), row.part(rows), column and column.part(columns))
-                value, grad_bc = loss.tile(tile)
-            sums.add(value)
-            sums.pull(raw_bc, grad_bc, [(q, rows, q_b), (k, columns, k_c)])
-    return sums.result()
+        for block in batch.columns():
+            for rows, columns, there in batch.tiles(block):
+                here = batch.here(rows)
+                q_b, k_c = batch.q.piece(rows), block.side.piece(columns)
+                raw_bc = logits(q_b, k_c)
+                with torch.no_grad():
+                    logits_bc = batch.masked(raw_bc, here, there)
+                    tile = Tile(logits_bc, *batch.positives(here, there), row.part(here), column and column.part(there))
+                    value, grad_bc = loss.tile(tile)
+                sums.add(value)
+                sums.pull(raw_bc, grad_bc, [(batch.q, rows, q_b), (block.side, columns, k_c)])
+    return sums.result() * dist.world()
 
 
 @torch.no_grad()
 def _with_log_sums(batch: Batch, logits: Callable[[Encoded, Encoded], Tensor], row: Line, column: Line | None) -> tuple[Line, Line | None]:
-    row_B = torch.full((len(batch),), NEG, dtype=row.weight_b.dtype, device=row.weight_b.device)
+    """Rows are complete on the rank that owns them; columns are completed over the ranks."""
+    row_B = torch.full((batch.size,), NEG, dtype=row.weight_b.dtype, device=batch.device)
     column_B = row_B.clone()
-    for rows, columns in batch.tiles():
-        logits_bc = batch.masked(logits(batch.q.rows(rows), batch.k.rows(columns)), rows, columns)
-        for sums_B, where, part_b in zip((row_B, column_B), (rows, columns), log_sums(logits_bc, column is not None), strict=True):
-            if part_b is not None:
-                sums_B[where] = torch.logaddexp(sums_B[where], part_b)
-    return Line(row.weight_b, row.positives_b, row_B), column and Line(column.weight_b, column.positives_b, column_B)
+    for block in batch.columns():
+        for rows, columns, there in batch.tiles(block):
+            here = batch.here(rows)
+            logits_bc = batch.masked(logits(batch.q.e.rows(rows), block.side.e.rows(columns)), here, there)
+            for sums_B, where, part_b in zip((row_B, column_B), (here, there), log_sums(logits_bc, column is not None), strict=True):
+                if part_b is not None:
+                    sums_B[where] = torch.logaddexp(sums_B[where], part_b)
+    row = Line(row.weight_b, row.positives_b, row_B)
+    return row, column and Line(column.weight_b, column.positives_b, dist.logsumexp_over_ranks(column_B))
 
 
 def log_sums(logits_bc: Tensor, columns: bool) -> tuple[Tensor, Tensor | None]:

@@ -53,7 +53,7 @@ def open_image(
     source: str | os.PathLike[str] | bytes | Image.Image | np.ndarray,
     *,
     at_least: int | None = None,
-    alpha: bool = False,
+    alpha: bool | None = False,
     background: tuple[int, int, int] = WHITE,
     limits: Limits = Limits(),
     formats: tuple[str, ...] = FORMATS,
@@ -62,7 +62,7 @@ def open_image(
 
     source: path, encoded bytes, PIL image, or array (H, W), (H, W, 1|2|3|4) of uint8, uint16, bool, or float in [0, 1]. at_least: a
     JPEG may be decoded at 1/2, 1/4 or 1/8 as long as its shorter side stays at least this long (other formats ignore it). alpha:
-    return RGBA; otherwise transparency is laid over `background`. Raises BadImage for whatever is broken, too large or not allowed,
+    return RGBA; None: RGBA only where there is transparency; otherwise transparency is laid over `background`. Raises BadImage for whatever is broken, too large or not allowed,
     FileNotFoundError for a path that is not there.
     """
     if isinstance(source, np.ndarray):
@@ -73,6 +73,8 @@ def open_image(
         data = bytes(source) if isinstance(source, (bytes, bytearray, memoryview)) else read_file(source, limits)
         picture = _load(_open(data, limits, formats), at_least, limits)
     rgba_or_rgb = to_rgb(picture)
+    if alpha is None:
+        return rgba_or_rgb
     if alpha:
         return rgba_or_rgb if rgba_or_rgb.mode == "RGBA" else rgba_or_rgb.convert("RGBA")
     return flatten(rgba_or_rgb, background)

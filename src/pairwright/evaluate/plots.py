@@ -16,6 +16,9 @@ from numpy.typing import ArrayLike
 INK, MUTED, LINE = "#010101", "#010102", "#010103"
 SERIES = ("#010104", "#010105", "#010106", "#010107")
 _VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", **{c: f"--series-{i + 1}" for i, c in enumerate(SERIES)}}
+SAME = {colour: colour for colour in _VARIABLES}
+PAPER = dict(zip(_VARIABLES, ("#1d1f1c", "#666a62", "#e6e4dc", "#1f7a4d", "#b96a12", "#4b5bb5", "#8a5a86"), strict=True))
+"""The colours of the page on white, for pictures that stand alone."""
 
 _POINTS = 9.8
 
@@ -31,18 +34,55 @@ class Curve:
     high: Sequence[float]
 
 
-def curve(name: str, title: str, curves: Sequence[Curve], base: tuple[str, float], *, xlabel: str = "", ylabel: str = "") -> str:
-    """Lines with bands over shots (powers of two), each labelled at its end; base: name and height of a dashed level to beat."""
+def curve(
+    name: str,
+    title: str,
+    curves: Sequence[Curve],
+    base: tuple[str, float],
+    *,
+    thin: Sequence[Curve] = (),
+    xlabel: str = "",
+    ylabel: str = "",
+) -> str:
+    """Lines with bands over shots (powers of two), each labelled at its end; base: name and height of a dashed level to beat.
+
+    thin: further lines that are drawn behind, without a name.
+    """
     fig, ax = _axes()
-    for colour, c in zip(SERIES, curves):
+    _draw(fig, ax, curves, base, thin, xlabel, ylabel)
+    return _inline(fig, name, title)
+
+
+def curve_png(
+    path: Any, curves: Sequence[Curve], base: tuple[str, float], *, thin: Sequence[Curve] = (), xlabel: str = "shots", ylabel: str = ""
+) -> None:
+    """The picture of `curve` as a PNG file on white."""
+    fig, ax = _axes(PAPER)
+    _draw(fig, ax, curves, base, thin, xlabel, ylabel, PAPER)
+    fig.savefig(path, format="png", dpi=160, facecolor="white", metadata={"Software": None})
+
+
+def _draw(
+    fig: Any,
+    ax: Any,
+    curves: Sequence[Curve],
+    base: tuple[str, float],
+    thin: Sequence[Curve],
+    xlabel: str,
+    ylabel: str,
+    ink: Mapping[str, str] = SAME,
+) -> None:
+    for c in thin:
+        ax.plot(c.x, c.y, color=ink[MUTED], linewidth=0.7, alpha=0.45)
+    for colour, c in zip(map(ink.__getitem__, SERIES), curves):
         ax.fill_between(c.x, c.low, c.high, color=colour, alpha=0.14, linewidth=0)
         ax.plot(c.x, c.y, color=colour, linewidth=1.8, marker="o", markersize=3.6)
-    x = sorted({v for c in curves for v in c.x})
+    x = sorted({v for c in curves for v in c.x}) or [1]
     ax.set_xscale("log", base=2)
     ax.set_xticks(x, [f"{v:g}" for v in x])
     ax.minorticks_off()
-    ax.axhline(base[1], color=MUTED, linewidth=1.1, linestyle=(0, (4, 3)))
-    ends = [(c.y[-1], c.label, colour) for colour, c in zip(SERIES, curves)] + [(base[1], base[0], MUTED)]
+    ax.axhline(base[1], color=ink[MUTED], linewidth=1.1, linestyle=(0, (4, 3)))
+    ends = [(c.y[-1], c.label, colour) for colour, c in zip(map(ink.__getitem__, SERIES), curves)] + [(base[1], base[0], ink[MUTED])]
     low, high = ax.get_ylim()
     for at, (y, label, colour) in zip(_apart([e[0] for e in ends], (high - low) * 0.085), ends, strict=True):
         place = (1.03, (at - low) / (high - low))
@@ -52,7 +92,6 @@ def curve(name: str, title: str, curves: Sequence[Curve], base: tuple[str, float
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     fig.subplots_adjust(left=0.15, right=0.71, top=0.96, bottom=0.18)
-    return _inline(fig, name, title)
 
 
 def reliability(name: str, title: str, confidence_N: ArrayLike, correct_N: ArrayLike, bins: int = 10) -> str:
@@ -112,7 +151,7 @@ def _apart(at: Sequence[float], gap: float) -> list[float]:
     return out.tolist()
 
 
-def _axes() -> tuple[Any, Any]:
+def _axes(ink: Mapping[str, str] = SAME) -> tuple[Any, Any]:
     """A bare figure without pyplot's global state."""
     from matplotlib.figure import Figure
 
@@ -120,13 +159,13 @@ def _axes() -> tuple[Any, Any]:
     ax = fig.add_subplot()
     fig.subplots_adjust(left=0.16, right=0.96, top=0.96, bottom=0.18)
     ax.set_axisbelow(True)
-    ax.grid(axis="y", color=LINE, linewidth=0.8)
-    ax.tick_params(color=LINE, labelcolor=MUTED, labelsize=_POINTS, length=0, pad=5)
+    ax.grid(axis="y", color=ink[LINE], linewidth=0.8)
+    ax.tick_params(color=ink[LINE], labelcolor=ink[MUTED], labelsize=_POINTS, length=0, pad=5)
     for side, spine in ax.spines.items():
         spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(LINE)
+        spine.set_color(ink[LINE])
     for axis in (ax.xaxis, ax.yaxis):
-        axis.label.set_color(MUTED)
+        axis.label.set_color(ink[MUTED])
         axis.label.set_fontsize(_POINTS)
     return fig, ax
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,12 @@ from pairwright.core.provenance import commit, versions
 from pairwright.data import packs
 from pairwright.data.packs import splits
 from pairwright.evaluate.asker import Asker, Progress
+from pairwright.evaluate.problem import Problem
 from pairwright.evaluate.result import Result
+from pairwright.evaluate.settings import SESSIONS, make
 from pairwright.evaluate.tally import Tally
-from pairwright.evaluate.tasks import TASKS, Heads, Plan, default_heads
-
-WORLD = "world"
+from pairwright.evaluate.tasks import TASKS, Heads, Plan, default_heads, part_of
+from pairwright.evaluate.world_rows import is_world, world_rows
 
 
 def evaluate(
@@ -83,12 +83,39 @@ def evaluate(
     return result
 
 
+def open_problem(
+    model: Any,
+    suite: Any,
+    *,
+    setting: str = "shots",
+    to: Sequence[Any] = (),
+    sessions: int = SESSIONS,
+    batch_size: int = 128,
+    cache: bool = True,
+    progress: Progress | None = None,
+) -> Problem:
+    """A few-shot suite in a setting, ready for `contest.contest`: each suite is opened once, its questions embedded, their labels sealed.
+
+    setting: a name of `settings.SETTINGS`. to: the suites that cross and shift ask. The pictures to learn from are embedded when drawn.
+    """
+    asker = Asker(model, batch_size=batch_size, cache=cache, progress=progress)
+    parts, data = [], {}
+    for s in (suite, *to):
+        if s.task != "few_shot":
+            raise ValueError(f"suite {s.name} has no rows to learn from (its task is {s.task}): methods are compared on few-shot suites")
+        asked, everything, about = open_rows(s)
+        questions = s.ask(asked, everything)
+        parts.append(part_of(asker, questions[""], s))
+        data[s.name] = {**about, "hash": _hash(questions)}
+    return make(setting, parts[0], parts[1:], model=model, sessions=sessions, data=data)
+
+
 def open_rows(suite: Any) -> tuple[pa.Table, pa.Table, dict[str, Any]]:
     """The rows a suite asks, all rows of its data, and where they came from (version, hash and licence of each pack).
 
     Columns ``split`` and ``concept`` (train, val or test: how training treats the row's concept) are added to those of the data.
     """
-    tables, about = zip(*(_world() if name == WORLD else _pack(name) for name in suite.data), strict=True)
+    tables, about = zip(*(world_rows(name) if is_world(name) else _pack(name) for name in suite.data), strict=True)
     everything = pa.concat_tables(tables, promote_options="permissive")
     keep = np.isin(_column(everything, "split"), suite.splits)
     if suite.concepts:
@@ -106,34 +133,6 @@ def _pack(name: str) -> tuple[pa.Table, dict[str, Any]]:
     about = {k: manifest[k] for k in ("version", "table_sha256", "licence", "attribution", "show", "rows")}
     table = splits.assign(table)
     return table.append_column("concept", pa.array(_concepts(table), pa.string())), about
-
-
-def _world(n: int = 2000, start: int = 10**9) -> tuple[pa.Table, dict[str, Any]]:
-    """Generated scenes as rows: samples from `start` on, which no training draws. Captions of scenes with equal facts fit each other."""
-    from PIL import Image
-
-    from pairwright.data.world.engine import World
-
-    world = World(0, size=32)
-    batch = world.sample(n, start)
-    groups = batch.groups.tolist()
-    fitting: dict[int, list[str]] = {}
-    for group, captions in zip(groups, batch.captions, strict=True):
-        fitting.setdefault(group, []).extend(captions)
-    rows = []
-    for i, (group, pixels) in enumerate(zip(groups, batch.images.permute(0, 2, 3, 1).numpy(), strict=True)):
-        png = BytesIO()
-        Image.fromarray(pixels).save(png, "PNG")
-        captions = list(dict.fromkeys(fitting[group]))
-        row = {
-            "id": f"world/{start + i}",
-            "image": png.getvalue(),
-            "captions": captions,
-            "lang": ["en"] * len(captions),
-            "group": f"world/{group}",
-        }
-        rows.append({**row, "source": WORLD, "split": "test", "concept": "test"})
-    return pa.Table.from_pylist(rows), {"version": io.hash_json(world.spec)[:16], "rows": n, "licence": "generated", "show": True}
 
 
 def _concepts(table: pa.Table) -> list[str]:

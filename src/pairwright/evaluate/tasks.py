@@ -18,8 +18,11 @@ from torch import Tensor
 from pairwright.core.features import Features
 from pairwright.data.text.templates import fill, templates
 from pairwright.evaluate.asker import Asker
+from pairwright.evaluate.contest import Lessons
 from pairwright.evaluate.intervals import calibration, macro
-from pairwright.evaluate.shots import halves, k_shot
+from pairwright.evaluate.problem import Pool
+from pairwright.evaluate.settings import Part, shots
+from pairwright.evaluate.shots import halves
 from pairwright.evaluate.tally import Tally, chance_in_top_k
 from pairwright.metrics.ranks import ranks
 from pairwright.metrics.recall_at_k import recall_at_k
@@ -82,29 +85,39 @@ def few_shot(asker: Asker, q: Any, suite: Any, plan: Plan, tally: Tally, part: s
 
     The pictures that are asked belong to groups no learner sees. Only pictures that some seed draws are embedded.
     """
+    problem = shots(part_of(asker, q, suite))
+    (exam,) = problem.exams
+    lessons = Lessons(problem, plan.shots, plan.seeds, tuned=False)
+    right = {("zero_shot", 0, 0): exam.mark(("zero_shot", 0, 0), asker.similarity(exam.x.z_ND, problem.text.W_CD))}
+    for seed in plan.seeds:
+        for k in plan.shots:
+            train, _ = lessons(k, seed, exam.classes)
+            for name, head in plan.heads.items():
+                right[name, k, seed] = exam.mark((name, k, seed), head().fit(train, problem.text).logits(exam.x))
+    ids, groups = list(exam.x.ids), list(exam.group_N)
+    for name, k in dict.fromkeys((n, k) for n, k, _ in right):
+        runs = [s for n, kk, s in right if (n, kk) == (name, k)]
+        right_M = np.concatenate([right[name, k, s] for s in runs])
+        metric = f"acc1[{name},k={k}{',' + part.strip('[]') if part else ''}]"
+        tally.add(metric, right_M, ids * len(runs), groups * len(runs), seed_M=np.repeat(runs, len(ids)), chance=exam.chance)
+
+
+def part_of(asker: Asker, q: Any, suite: Any) -> Part:
+    """The questions of a few-shot suite as rows to learn from and rows that are asked; classes that miss one of the two are not asked."""
     y_N, text = q.label_N, asker.class_text(q.text_T, suite.templates)
     learn_N = q.learn_N if q.learn_N is not None else halves(y_N.tolist(), q.group_N)
     pool, asked = np.flatnonzero(learn_N), np.flatnonzero(~learn_N)
-    missing = sorted(set(y_N[asked]) - set(y_N[pool]))
-    asked = asked[~np.isin(y_N[asked], missing)]
+    asked = asked[np.isin(y_N[asked], y_N[pool])]
     if not len(asked):
         raise ValueError(f"suite {suite.name}: no class has pictures on both sides of the split; it needs two groups per class")
-    make = lambda rows: Features(asker.images([q.image_N[i] for i in rows]), y_N[rows], tuple(q.id_N[i] for i in rows), asker.fingerprint)
-    test = make(asked)
-    ids, groups = [q.id_N[i] for i in asked], [q.group_N[i] for i in asked]
-    scores = {("zero_shot", 0, 0): asker.similarity(test.z_ND, text.W_CD)}
-    for seed in plan.seeds:
-        for k in plan.shots:
-            chosen = pool[k_shot(y_N[pool].tolist(), [q.id_N[i] for i in pool], k, seed)]
-            train = make(chosen)
-            for name, head in plan.heads.items():
-                scores[name, k, seed] = head().fit(train, text).logits(test)
-    for name, k in dict.fromkeys((n, k) for n, k, _ in scores):
-        runs = [s for n, kk, s in scores if (n, kk) == (name, k)]
-        right_SN = np.stack([topk_accuracy(scores[name, k, s], test.y_N, items=True) for s in runs])
-        seed_SN = np.repeat(runs, len(ids))
-        metric = f"acc1[{name},k={k}{',' + part.strip('[]') if part else ''}]"
-        tally.add(metric, right_SN.ravel(), ids * len(runs), groups * len(runs), seed_M=seed_SN, chance=1 / len(text))
+
+    def make(rows: Sequence[int]) -> Features:
+        z_ND = asker.images([q.image_N[i] for i in rows])
+        return Features(z_ND, y_N[list(rows)], tuple(q.id_N[i] for i in rows), asker.fingerprint)
+
+    learn = Pool(y_N[pool].tolist(), [q.id_N[i] for i in pool], lambda rows: make([pool[i] for i in rows]))
+    group = lambda rows: [q.group_N[i] for i in rows]
+    return Part(suite.name, text, learn, group(pool), make(asked.tolist()), group(asked))
 
 
 def default_heads() -> Heads:

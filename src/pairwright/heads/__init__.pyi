@@ -11,8 +11,10 @@ from pairwright.heads.linear.clip_adapter import ClipAdapter as ClipAdapter
 from pairwright.heads.linear.gda import GDA as GDA
 from pairwright.heads.linear.logistic import Logistic as Logistic
 from pairwright.heads.linear.text_residual import TextResidual as TextResidual
+from pairwright.heads.transport.gda_em import GDAEM as GDAEM
 from pairwright.heads.transport.lfa import LFA as LFA
 from pairwright.heads.zero_shot.classifier import ZeroShot as ZeroShot
 from pairwright.heads.zero_shot.description_ensemble import DescriptionEnsemble as DescriptionEnsemble
 from pairwright.heads.zero_shot.parameter_free_attention import ParameterFreeAttention as ParameterFreeAttention
 from pairwright.heads.zero_shot.prompt_ensemble import PromptEnsemble as PromptEnsemble
+from pairwright.heads.zero_shot.sentence_attention import SentenceAttention as SentenceAttention

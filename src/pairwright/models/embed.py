@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -13,11 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from pairwright.core.features import Features, check_finite
-from pairwright.data.images import BadImage, open_image
 from pairwright.data.listing import find_images
+from pairwright.models.backend.auto import Backend, backend, check_precision
 from pairwright.models.dual import DualEncoder
+from pairwright.models.feed import Picture, batches
 
-Picture = str | os.PathLike[str] | bytes | Image.Image
 Report = Callable[[int, int], None]
 
 
@@ -31,6 +30,7 @@ def embed(
     skip_bad: bool = True,
     skipped: dict[str, str] | None = None,
     workers: int = 2,
+    precision: str = "fp32",
 ) -> Features:
     """Embed images or texts with a model -> Features: ``.z`` float32 unit rows (N, D), ``.ids``, the encoder's fingerprint.
 
@@ -38,7 +38,12 @@ def embed(
     ids are the texts. Pictures that cannot be read are left out, with a warning that counts and names them, and noted in `skipped`
     (id -> reason) if you pass a dict; skip_bad=False raises BadImage at the first. progress: True for a bar, or a function (done, total).
     workers: threads that decode pictures while the model computes. Texts run in order of length and come back in yours.
+
+    precision: how pictures are computed. ``fp32`` is the model itself; ``auto`` picks, by measurement, the fastest backend of this
+    machine whose rows keep a cosine of 0.999 to it; ``bf16`` and ``int8`` ask for the fastest of that precision (0.99). The rows carry
+    the same fingerprint and go with the same texts, which are always computed by the model itself.
     """
+    check_precision(precision)
     if (images is None) == (texts is None):
         raise ValueError("give either images= or texts=")
     if batch_size < 1 or workers < 1:
@@ -49,7 +54,7 @@ def embed(
         with torch.inference_mode():
             if texts is not None:
                 return _texts(model, [texts] if isinstance(texts, str) else list(texts), batch_size, progress)
-            return _images(model, _sources(images), batch_size, progress, skip_bad, skipped, workers)
+            return _images(model, _sources(images), batch_size, progress, skip_bad, skipped, workers, precision)
     finally:
         model.train(was_training)
 
@@ -71,56 +76,46 @@ def _images(
     skip_bad: bool,
     skipped: dict[str, str] | None,
     workers: int,
+    precision: str,
 ) -> Features:
     if not sources:
         raise ValueError("nothing to embed: the list of images is empty")
     if model.preprocess is None:
         raise ValueError("this model has no preprocessing: set model.preprocess (pairwright.models.preprocess.Preprocess)")
-    preprocess = model.preprocess
-    need = 2 * max(preprocess.hw) if hasattr(preprocess, "hw") else None  # JPEGs need not be decoded larger than that
-
-    def read(source: Picture) -> Tensor | Exception:
-        try:
-            # the preprocessing decides what becomes of transparency
-            return preprocess(open_image(source, at_least=need, alpha=True))
-        except (BadImage, FileNotFoundError) as e:
-            return e
-
-    rows, ids, bad = [], [], {}
-    with ThreadPoolExecutor(workers) as pool, _Progress(progress, len(sources)) as tell:
-        for names, futures in _ahead(pool, read, sources, batch_size):
-            got = [(name, future.result()) for name, future in zip(names, futures)]
-            for name, x in got:
-                if isinstance(x, Exception):
+    normalise = getattr(model.preprocess, "normalise", lambda x: x)
+    on_gpu = model.device.type == "cuda"
+    z_ND = torch.empty(len(sources), model.width, pin_memory=on_gpu)
+    ids: list[str] = []
+    bad: dict[str, str] = {}
+    run: Backend | None = None
+    feed = batches(sources, model.preprocess, batch_size, workers=workers, pin=on_gpu)
+    try:
+        with _Progress(progress, len(sources)) as tell:
+            for batch in feed:
+                for name, error in batch.bad:
                     if not skip_bad:
-                        raise type(x)(f"{name}: {x}") from None
-                    bad[name] = str(x)
-            good = [(name, x) for name, x in got if isinstance(x, Tensor)]
-            if good:
-                rows.append(model.image(torch.stack([x for _, x in good]).to(model.device)).z_BD.float().cpu())
-                ids += [name for name, _ in good]
-            tell(len(got))
+                        raise type(error)(f"{name}: {error}") from None
+                    bad[name] = str(error)
+                if batch.names:
+                    # on a GPU nothing in here waits for it: copies and kernels queue up behind each other
+                    x_B3HW = normalise(batch.x.to(model.device, non_blocking=True))
+                    if run is None:
+                        run = backend(model, x_B3HW, precision=precision, batch=batch_size, images=len(sources))
+                    z_ND[len(ids) : len(ids) + len(batch.names)].copy_(run(x_B3HW), non_blocking=True)
+                    ids += batch.names
+                tell(len(batch))
+    finally:
+        feed.close()
+    if on_gpu:
+        torch.cuda.synchronize(model.device)
     if skipped is not None:
         skipped.update(bad)
     if bad:
         first = "; ".join(f"{name}: {why}" for name, why in list(bad.items())[:3])
-        if not rows:
+        if not ids:
             raise ValueError(f"none of the {len(sources)} images could be read ({first})")
         warnings.warn(f"{len(bad)} of {len(sources)} images were skipped ({first}{'; …' if len(bad) > 3 else ''})", stacklevel=4)
-    return _features(model, torch.cat(rows), ids)
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, read: Callable[[Picture], Any], sources: Sequence[tuple[str, Picture]], batch_size: int
-) -> Iterator[tuple[list[str], list[Future[Any]]]]:
-    """Batches whose pictures are being decoded, the next one started before this one is handed out."""
-    waiting: list[tuple[list[str], list[Future[Any]]]] = []
-    for start in range(0, len(sources), batch_size):
-        part = sources[start : start + batch_size]
-        waiting.append(([name for name, _ in part], [pool.submit(read, source) for _, source in part]))
-        if len(waiting) > 1:
-            yield waiting.pop(0)
-    yield from waiting
+    return _features(model, z_ND[: len(ids)], ids)
 
 
 def _texts(model: DualEncoder, texts: list[str], batch_size: int, progress: bool | Report) -> Features:

@@ -67,10 +67,18 @@ class Preprocess:
         return (self.size, self.size) if isinstance(self.size, int) else self.size
 
     def __call__(self, image: Image.Image) -> Tensor:
-        pixels = self.pixels(image)
-        x_HW3 = np.asarray(pixels, dtype=np.float32) / np.float32(255)
-        x_HW3 = (x_HW3 - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
-        return torch.from_numpy(np.ascontiguousarray(x_HW3.transpose(2, 0, 1)))
+        return self.normalise(torch.as_tensor(np.array(self.pixels(image)))[None])[0]
+
+    def normalise(self, pixels_BHW3: Tensor) -> Tensor:
+        """uint8 pictures (B, H, W, 3) -> what the tower takes, float32 (B, 3, H, W), on whatever device they are.
+
+        On a GPU the result stays channels last in memory, as its convolutions like it.
+        """
+        x_B3HW = pixels_BHW3.permute(0, 3, 1, 2)
+        if not x_B3HW.is_cuda:
+            x_B3HW = x_B3HW.contiguous()
+        mean, std = (torch.tensor(v, device=x_B3HW.device)[:, None, None] for v in (self.mean, self.std))
+        return x_B3HW.float().div_(255).sub_(mean).div_(std)
 
     def pixels(self, image: Image.Image) -> Image.Image:
         """The resized, cropped or padded RGB picture before normalisation: what the tower sees."""

@@ -4,4 +4,5 @@ from pairwright.prompts.cocoop import CoCoOp as CoCoOp
 from pairwright.prompts.coop import CoOp as CoOp
 from pairwright.prompts.kgcoop import KgCoOp as KgCoOp
 from pairwright.prompts.prograd import ProGrad as ProGrad
+from pairwright.prompts.pseudolabel_tuning import PseudolabelTuning as PseudolabelTuning
 from pairwright.prompts.upl import UPL as UPL

@@ -112,11 +112,12 @@ class BiomedCoOp(CoOp):
 def ordinary(z_BD: Float[Tensor, "B D"], prompts_CPD: Float[Tensor, "C P D"], scale: float | Tensor, tau: float) -> Bool[Tensor, " P"]:
     """Which prompts score a batch as the others do: |r - mean r| <= tau std r for r = (q - median q) / MAD q, q the mean best logit.
 
-    Where all prompts score alike, or nothing would be left, all are kept.
+    r is linear in q, so that median and MAD drop out of the comparison. Where all prompts score alike, or nothing would be left, all are
+    kept.
     """
     q_P = scale * torch.einsum("bd,cpd->bpc", z_BD, prompts_CPD).amax(-1).mean(0)
-    r_P = (q_P - q_P.median()) / (q_P - q_P.median()).abs().median().clamp_min(1e-12)
     if len(q_P) < 2:
         return torch.ones_like(q_P, dtype=torch.bool)
-    keep_P = (r_P - r_P.mean()).abs() <= tau * r_P.std()
+    rounding = 1e-5 * q_P.abs().max()  # equal prompts differ by that much
+    keep_P = (q_P - q_P.mean()).abs() <= (tau * q_P.std()).clamp_min(rounding)
     return keep_P if keep_P.any() else torch.ones_like(keep_P)

@@ -1,8 +1,12 @@
-"""Measure a trained sprout on the held-out suites and write its model card: the last step of the recipe."""
+"""Measure a trained sprout on the held-out suites and write its model card: the last step of the recipe.
+
+``python -m pairwright.recipes._sprout_card runs/sprout`` does it again for the run in that folder.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,3 +64,7 @@ def write_card(model_folder: Path, run_folder: Path, suites: Sequence[str] = (*A
     io.write_text(model_folder / "README.md", card)
     io.write_json(model_folder / "results.json", [r.to_json() for r in results])
     return model_folder / "README.md"
+
+
+if __name__ == "__main__":
+    print(write_card(Path(sys.argv[1]) / "model", Path(sys.argv[1])))

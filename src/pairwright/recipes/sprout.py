@@ -8,6 +8,7 @@ most of the time on small pictures, which cost half as much, the rest at full si
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from pairwright.models.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocess
 from pairwright.models.tokenize import BPETokenizer, train_bpe
 from pairwright.models.towers.text import TextTransformer
 from pairwright.models.towers.timm_image import TimmImage
+from pairwright.recipes import _sprout_card
 from pairwright.recipes._icon_pairs import IconPairs, Sentences, Teacher, dictionary, texts_of, training_table
 from pairwright.train.loop import run
 from pairwright.train.objective import Sum
@@ -80,7 +82,7 @@ CONFIG = SproutConfig
 
 
 def sprout(data: str | None, out: Path, *, resume: bool = False, config: SproutConfig = SproutConfig()) -> Path:
-    """Train sprout on the packs and write the model folder ``out/model``. `data` has to be None: the data are the packs."""
+    """Train sprout on the packs and write the model folder ``out/model`` with its card. `data` has to be None: the data are the packs."""
     if data is not None:
         raise ValueError("sprout is trained on the packs and takes no --data; to train on your own pairs use the recipe `clip`")
     out = Path(out)
@@ -119,7 +121,13 @@ def sprout(data: str | None, out: Path, *, resume: bool = False, config: SproutC
     optim = OptimConfig(config.lr, config.weight_decay, warmup=100, lr_scale=slower_text)
     stages.append(Stage("full", objective, pairs(config.size), config.steps, optim, validate=check(config.size), **more))
     run(model, stages, out, config=vars(config), seed=config.seed, resume=resume, save_every=config.save_every, precise=config.precision)
-    return save(model, out / "model")
+    folder = save(model, out / "model")
+    try:
+        _sprout_card.write_card(folder, out)
+    except (ConnectionError, FileNotFoundError) as e:
+        # the weights are worth more than the card: packs of the test may be out of reach
+        warnings.warn(f"{folder} is trained, but not measured: {e}. Try again with `python -m pairwright.recipes._sprout_card {out}`")
+    return folder
 
 
 def build(config: SproutConfig, tokenizer: BPETokenizer) -> DualEncoder:

@@ -54,7 +54,8 @@ class Suite:
     templates: a list of prompts (a name in data/text/templates, or templates): classes are the mean over all, retrieval uses the first.
     ks: cut-offs. cluster: the column whose equal values share luck, for intervals (``group`` or ``id``). min_class: a class with fewer
     groups is not asked. learn: how few-shot rows are parted: ``halves`` of the groups of each class, or ``split``: the data's own train
-    rows. shots: pictures per class. headline: the metric that leads.
+    rows. shots: pictures per class. headline: the metric that leads. seen: the shipped model's training saw these pictures (with other
+    texts): such a suite compares heads, not models.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Suite:
     learn: Literal["", "halves", "split"] = ""
     shots: tuple[int, ...] = ()
     headline: str = ""
+    seen: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from pairwright.train.shard import fill, local
+
 
 class EMA:
     """Shadow weights: shadow = decay * shadow + (1 - decay) * weights, with the decay ramped up over the first steps.
@@ -23,16 +25,19 @@ class EMA:
         self.shadow: dict[str, Tensor] = {}
 
     def attach(self, model: nn.Module) -> None:
-        self.shadow = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        # the tensors themselves: steps and loads change them in place, and walking the modules in every step costs more than the average
+        self._live = model.state_dict()
+        self.shadow = {k: v.detach().clone() for k, v in self._live.items()}
+        floating = [k for k, v in self._live.items() if v.is_floating_point()]
+        self._others = sorted(set(self._live) - set(floating))
+        self._pairs = [local(self.shadow[k]) for k in floating], [local(self._live[k].detach()) for k in floating]
 
     @torch.no_grad()
     def after_step(self, model: nn.Module, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
-        for k, v in model.state_dict().items():
-            if v.is_floating_point():
-                self.shadow[k].lerp_(v.detach(), 1 - decay)
-            else:
-                self.shadow[k].copy_(v)
+        torch._foreach_lerp_(*self._pairs, 1 - decay)
+        for k in self._others:
+            self.shadow[k].copy_(self._live[k])
 
     def fold(self, model: nn.Module) -> None:
         """Put the average into the model."""
@@ -42,5 +47,5 @@ class EMA:
         return self.shadow
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        for k in self.shadow:
-            self.shadow[k].copy_(state[k])
+        for k, v in self.shadow.items():
+            fill(v, state[k])

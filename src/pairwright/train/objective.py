@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pairwright.core.contracts import RowLoss
 from pairwright.core.encoded import Views
-from pairwright.core.rows import row_loss
+from pairwright.core.rows import Across, row_loss
 from pairwright.models.dual import DualEncoder
 
 
@@ -33,13 +33,14 @@ class Sum(nn.Module):
     def needs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(view for part in self.parts.values() for view in part.needs))
 
-    def forward(self, model: DualEncoder, views: Views, chunk: int | None = None) -> dict[str, Tensor]:
-        """Each part's value (before its weight), and their weighted sum as ``loss``. The local share, as in core.rows."""
+    def forward(self, model: DualEncoder, views: Views, chunk: int | None = None, across: Across = "gather") -> dict[str, Tensor]:
+        """Each part's value (before its weight), and their weighted sum as ``loss``. The local share, as in core.rows, which also says
+        what `chunk` and `across` are."""
         values = {}
         symmetric = getattr(model.similarity, "symmetric", False)
         for name, part in self.parts.items():
             if isinstance(part, RowLoss):
-                values[name] = row_loss(part, views, model.logits, chunk=chunk, symmetric=symmetric)
+                values[name] = row_loss(part, views, model.logits, chunk=chunk, symmetric=symmetric, across=across)
             else:
                 values[name] = part(views)
         values["loss"] = sum((self.weights[name] * value for name, value in values.items()), start=next(iter(values.values())) * 0.0)

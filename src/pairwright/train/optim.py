@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pairwright.core import dist
+from pairwright.train.shard import is_sharded, local
+
 MAX_LOGIT_SCALE = math.log(100.0)
 
 
@@ -55,12 +58,39 @@ def adamw(named: Iterable[tuple[str, nn.Parameter]], config: OptimConfig) -> tor
         group["names"].append(name)
     if not groups:
         raise ValueError("nothing to train: no parameter is trainable in this stage (check `trainable`)")
-    return torch.optim.AdamW(list(groups.values()), lr=config.lr, betas=config.betas, eps=config.eps)
+    return torch.optim.AdamW(list(groups.values()), lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = lr * group["factor"]
+
+
+@torch.no_grad()
+def clip_gradients(optimizer: torch.optim.Optimizer, bound: float) -> Tensor:
+    """Scale all gradients so that their global norm, also over sharded ones, is at most `bound` (0: leave them); return the norm before."""
+    grads = [p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
+    if not grads:
+        raise ValueError("no parameter got a gradient in this step: the objective does not reach what is trainable in this stage")
+    here = [local(g) for g in grads]
+    norms = torch.stack(torch._foreach_norm(here))
+    if any(map(is_sharded, grads)):
+        of_shards = torch.tensor([is_sharded(g) for g in grads], device=norms.device)
+        squares = norms.square()
+        total = (dist.sum_over_ranks(squares[of_shards].sum()) + squares[~of_shards].sum()).sqrt()
+    else:
+        total = torch.linalg.vector_norm(norms)
+    if bound:
+        torch._foreach_mul_(here, (bound / (total + 1e-6)).clamp_max(1.0))
+    return total
+
+
+def step_if_finite(optimizer: torch.optim.Optimizer, norm: Tensor) -> Tensor:
+    """One step, left out where the gradient is not finite; returns 1 then and 0 otherwise, without waiting for the device."""
+    optimizer.found_inf = (~torch.isfinite(norm)).float()  # type: ignore[attr-defined]
+    optimizer.grad_scale = None  # type: ignore[attr-defined]
+    optimizer.step()
+    return optimizer.found_inf  # type: ignore[attr-defined]
 
 
 @torch.no_grad()

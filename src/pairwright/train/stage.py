@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
+from pairwright.core.contracts import Modifier
+from pairwright.core.rows import Across
 from pairwright.train.objective import Sum
 from pairwright.train.optim import OptimConfig
 
@@ -45,9 +47,11 @@ def everything(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Stage:
-    """One part of a recipe. trainable: which parameters move, by name. micro: rows per tower pass (None: the whole batch); smaller
-    values give the same gradient in less memory by gradient caching. validate: called every `validate_every` steps with the (averaged)
-    model, returns numbers for the log; it may look at validation data only."""
+    """One part of a recipe. trainable: which parameters move, by name. micro: rows per tower pass (None: the whole batch; ``"auto"``: found
+    by trying before the run starts); smaller values give the same gradient in less memory by gradient caching. checkpoint_activations:
+    recompute the blocks of the towers in the backward pass. across: how negatives of other processes are met, see core.rows. validate: called every `validate_every` steps with the (averaged)
+    model, returns numbers for the log; it may look at validation data only. modifiers: plugs that change the model for the time of the
+    stage (LoRA, norms only); attached in this order, folded in the opposite one."""
 
     name: str
     objective: Sum
@@ -56,6 +60,9 @@ class Stage:
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainable: Callable[[str], bool] = everything
     ema: float = 0.0
-    micro: int | None = None
+    micro: int | Literal["auto"] | None = None
     validate: Callable[[nn.Module], Mapping[str, float]] | None = None
     validate_every: int = 0
+    modifiers: tuple[Modifier, ...] = ()
+    checkpoint_activations: bool = False
+    across: Across = "gather"

@@ -3,49 +3,114 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed
 from torch import Tensor, nn
 
 from pairwright.core import dist
+from pairwright.core.collect import tensors
 from pairwright.core.encoded import Encoded, Views
 from pairwright.core.numerics import seed_of
+from pairwright.core.rows import Across
 from pairwright.models.dual import DualEncoder
+from pairwright.train import draws
 from pairwright.train.objective import Sum
+from pairwright.train.shard import is_sharded
 from pairwright.train.stage import Batch
 
 Context = Callable[[], AbstractContextManager]
 
 
+@dataclass
+class Towers:
+    """Runs the towers on some rows of a step. context: the autocast to run them in. drawn: which towers draw random numbers, found out
+    once per tower by a small trial pass, since drawing by row costs time that other towers need not pay."""
+
+    model: DualEncoder
+    context: Context
+    drawn: dict[str, bool] = field(default_factory=dict)
+
+    def encode(self, view: str, x: Tensor, seed: int, first: int) -> Encoded:
+        """first: place of the first row in the global batch."""
+        if view not in self.drawn:
+            few = x[:2] if len(x) > 1 else torch.cat([x, x])
+            with self.context():
+                self.drawn[view] = draws.are_drawn(self.model.towers[view], lambda: self.model.encode(view, few))
+        torch.manual_seed(seed_of(seed, view))
+        with self.context(), draws.RowDraws(first, len(x)) if self.drawn[view] else nullcontext():
+            return self.model.encode(view, x)
+
+
 def gradients(
-    model: DualEncoder, objective: Sum, batch: Batch, *, seed: int, micro: int | None = None, context: Context
-) -> dict[str, float]:
+    model: DualEncoder,
+    objective: Sum,
+    batch: Batch,
+    *,
+    seed: int,
+    micro: int | None = None,
+    across: Across = "gather",
+    context: Context = nullcontext,
+    towers: Towers | None = None,
+) -> dict[str, Tensor]:
     """Add the gradient of the global loss to the parameters; return each part's value, averaged over ranks.
 
-    seed: keys every random draw of the towers (dropout, patch dropout), so that a second pass repeats the first one's. micro: if set,
-    towers see this many rows at a time and only embeddings are kept in between (gradient caching): the gradient is that of the whole
-    batch. context: the autocast to run the towers in; the loss is always float32.
+    seed: keys every random draw of the towers (dropout, patch dropout) together with the row. micro: if set, towers see this many rows at
+    a time and only embeddings are kept in between (gradient caching): the gradient is that of the whole batch, draws included; batch norm
+    alone sees micro-batches. across: how negatives of other ranks are met, see core.rows. context: the autocast to run the towers in; the
+    loss is always float32. towers: pass the same one in every step of a stage, so that what it found out about them is kept.
     """
-    towers = [view for view in objective.needs if view in batch.inputs]
-    whole = micro is None or micro >= len(batch)
-    if whole:
-        encoded = {view: _encode(model, view, batch.inputs[view], seed, context) for view in towers}
-        live = encoded
+    towers = Towers(model, context) if towers is None else towers
+    views = [view for view in objective.needs if view in batch.inputs]
+    start = dist.rank() * len(batch)
+    if micro is None or micro >= len(batch):
+        live = {view: towers.encode(view, batch.inputs[view], seed, start) for view in views}
+        values = objective(model, _views(live, batch, objective), across=across)
+        values["loss"].backward()
     else:
-        with torch.no_grad():
-            parts = {view: [_encode(model, view, x, s, context) for x, s in _micro(batch.inputs[view], micro, seed)] for view in towers}
-        live = {view: Encoded.cat(p).map(lambda t: t.detach().requires_grad_(t.is_floating_point())) for view, p in parts.items()}
-    values = objective(model, _views(live, batch, objective))
-    values["loss"].backward()
-    if not whole:
-        for view in towers:
-            _backward_again(model, view, batch.inputs[view], live[view], micro, seed, context)
+        cached = {view: _Cached(towers, view, batch.inputs[view], seed, start, micro) for view in views}
+        values = objective(model, _views({view: c.live for view, c in cached.items()}, batch, objective), across=across)
+        values["loss"].backward()
+        for c in cached.values():
+            c.backward_kept()
+        for view, c in cached.items():
+            with draws.still(model.towers[view]):
+                c.backward_again()
     average_gradients([*model.parameters(), *objective.parameters()])
-    names = list(values)
-    stacked = dist.sum_over_ranks(torch.stack([values[n].detach() for n in names])) / dist.world()
-    return dict(zip(names, stacked.tolist()))
+    stacked = dist.sum_over_ranks(torch.stack([v.detach() for v in values.values()])) / dist.world()
+    return dict(zip(values, stacked.unbind()))
+
+
+class _Cached:
+    """The embeddings of one view, made in parts without their graphs; the last part keeps its graph and need not be made again."""
+
+    def __init__(self, towers: Towers, view: str, x: Tensor, seed: int, start: int, micro: int) -> None:
+        self._encode = lambda rows: towers.encode(view, x[rows], seed, start + rows.start)
+        *self.before, self.last = [slice(i, min(i + micro, len(x))) for i in range(0, len(x), micro)]
+        with torch.no_grad():
+            parts = [self._encode(rows) for rows in self.before]
+        self._kept: Encoded | None = self._encode(self.last)
+        whole = Encoded.cat([*parts, self._kept.detach()])
+        self.live = whole.map(lambda t: t.detach().requires_grad_(t.is_floating_point()))
+
+    def backward_kept(self) -> None:
+        assert self._kept is not None
+        kept, self._kept = self._kept, None
+        self._backward(kept, self.last)
+
+    def backward_again(self) -> None:
+        for rows in self.before:
+            self._backward(self._encode(rows), rows)
+
+    def _backward(self, part: Encoded, rows: slice) -> None:
+        """Send the gradients of the embeddings through the graph of one part."""
+        pairs = [
+            (out, leaf.grad[rows]) for out, leaf in zip(tensors(part), tensors(self.live)) if leaf.grad is not None and out.requires_grad
+        ]
+        if pairs:
+            torch.autograd.backward([out for out, _ in pairs], [grad for _, grad in pairs])
 
 
 def _views(encoded: dict[str, Encoded], batch: Batch, objective: Sum) -> Views:
@@ -58,61 +123,30 @@ def _views(encoded: dict[str, Encoded], batch: Batch, objective: Sum) -> Views:
     return Views({**encoded, **stored}, group_B=batch.group_B, sample_B=batch.sample_B, present=batch.present)
 
 
-def _encode(model: DualEncoder, view: str, x: Tensor, seed: int, context: Context) -> Encoded:
-    torch.manual_seed(seed_of(seed, view, dist.rank()))
-    with context():
-        return model.encode(view, x)
-
-
-def _micro(x: Tensor, size: int, seed: int) -> Iterator[tuple[Tensor, int]]:
-    for i, part in enumerate(x.split(size)):
-        yield part, seed_of(seed, i)
-
-
-def _backward_again(model: DualEncoder, view: str, x: Tensor, live: Encoded, micro: int, seed: int, context: Context) -> None:
-    """Encode again with gradients, micro-batch by micro-batch, and send the cached gradients of the embeddings through."""
-    start = 0
-    for part, part_seed in _micro(x, micro, seed):
-        again = _encode(model, view, part, part_seed, context)
-        rows = slice(start, start + len(part))
-        outputs, grads = [], []
-        for out, cached in zip(_tensors(again), _tensors(live)):
-            if cached.grad is not None and out.requires_grad:
-                outputs.append(out)
-                grads.append(cached.grad[rows])
-        if outputs:
-            torch.autograd.backward(outputs, grads)
-        start += len(part)
-
-
-def _tensors(e: Encoded) -> list[Tensor]:
-    found: list[Tensor] = []
-    e.map(lambda t: (found.append(t), t)[1])
-    return found
-
-
 @torch.no_grad()
 def average_gradients(parameters: list[nn.Parameter], bucket: int = 2**22) -> None:
-    """Mean of the gradients over ranks, in flat buckets (a parameter without a gradient on this rank counts as zero)."""
+    """Mean of the gradients over ranks, in flat buckets (a parameter without a gradient on this rank counts as zero). Sharded parameters
+    have theirs already."""
     if dist.world() == 1:
         return
-    pending: list[nn.Parameter] = []
-
-    def flush() -> None:
-        if not pending:
-            return
-        flat = torch.cat([p.grad.flatten() for p in pending])
+    mine = [p for p in parameters if p.requires_grad and not is_sharded(p)]
+    for p in mine:
+        if p.grad is None:
+            p.grad = torch.zeros_like(p)
+    for group in _buckets(mine, bucket):
+        flat = torch.cat([p.grad.flatten() for p in group])
         torch.distributed.all_reduce(flat)
         flat /= dist.world()
-        for p, g in zip(pending, flat.split([p.numel() for p in pending])):
+        for p, g in zip(group, flat.split([p.numel() for p in group])):
             p.grad.copy_(g.view_as(p))
-        pending.clear()
 
+
+def _buckets(parameters: list[nn.Parameter], size: int) -> Iterator[list[nn.Parameter]]:
+    group: list[nn.Parameter] = []
     for p in parameters:
-        if p.requires_grad:
-            if p.grad is None:
-                p.grad = torch.zeros_like(p)
-            pending.append(p)
-            if sum(q.numel() for q in pending) >= bucket:
-                flush()
-    flush()
+        group.append(p)
+        if sum(q.numel() for q in group) >= size:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -3,3 +3,4 @@ from pairwright.heads.zero_shot.classifier import ZeroShot as ZeroShot
 from pairwright.heads.zero_shot.description_ensemble import DescriptionEnsemble as DescriptionEnsemble
 from pairwright.heads.zero_shot.parameter_free_attention import ParameterFreeAttention as ParameterFreeAttention
 from pairwright.heads.zero_shot.prompt_ensemble import PromptEnsemble as PromptEnsemble
+from pairwright.heads.zero_shot.sentence_attention import SentenceAttention as SentenceAttention

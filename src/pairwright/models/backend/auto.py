@@ -13,16 +13,14 @@ from torch import Tensor
 
 from pairwright.models.backend import store
 from pairwright.models.backend.candidates import TABLE, Candidate, Job, candidates
-from pairwright.models.backend.eager import Run
+from pairwright.models.backend.eager import CHUNK, Run
 from pairwright.models.backend.rule import PRECISIONS, Trial, accepted, choose, worth_trying
 
-CALIBRATION = 32
-"""Pictures of the user's own, at most, that a backend is measured on."""
-FEW = 8
-"""With fewer pictures than that nothing is measured: fp32 is done before a choice would be."""
+FEW = 32
+"""With fewer pictures than that nothing is measured unasked: fp32 is done before a choice would be."""
 CHECKED = 4
 """Pictures on which a choice from an earlier process is checked again before it is used."""
-ROUNDS = 3
+ROUNDS = 2
 
 _OPEN: WeakKeyDictionary[Any, dict[tuple[Any, ...], Run]] = WeakKeyDictionary()
 
@@ -52,15 +50,17 @@ def backend(model: Any, x_B3HW: Tensor, *, precision: str = "auto", batch: int =
         return exact
     images = len(x_B3HW) if images is None else images
     ready = candidates(precision, model.device)
-    if precision == "auto" and images < FEW:
+    opened = _OPEN.setdefault(model, {})
+    if precision == "auto" and images < FEW and not opened:
         return exact
     key = store.key(model, batch)
     known = {t.name: t for t in store.read(key)}
-    opened = _OPEN.setdefault(model, {})
     mine = lambda name: (key["model"], str(model.device), batch, name)
     for old in [k for k in opened if k[0] != key["model"]]:  # the weights have changed since
         del opened[old]
-    job = Job(model.towers["image"], x_B3HW[:CALIBRATION], batch, store.exports(key["model"]))
+    # calibration on the user's own pictures
+    x_B3HW = x_B3HW[: CHUNK if model.device.type == "cpu" else batch]
+    job = Job(model.towers["image"], x_B3HW, batch, store.exports(key["model"]))
     fresh, runs = _measure(exact.run, ready, known, job, precision, images)
     if fresh:
         known |= {t.name: t for t in fresh}
@@ -68,7 +68,7 @@ def backend(model: Any, x_B3HW: Tensor, *, precision: str = "auto", batch: int =
     names = {c.name: c for c in ready}
     refused: set[str] = set()
     while True:
-        here = [replace(t, opening=0.0 if mine(t.name) in opened or t.name in runs else t.opening) for t in known.values() if t.name in names]
+        here = [_from_here(t, mine(t.name) in opened or t.name in runs, known.get(exact.name)) for t in known.values() if t.name in names]
         best = choose(here, precision, images, refused)
         if best.name == exact.name:
             return exact
@@ -94,24 +94,38 @@ def check_precision(precision: str) -> None:
         raise ValueError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
 
 
+def _from_here(t: Trial, open_already: bool, exact: Trial | None) -> Trial:
+    """A trial with the seconds until this process could use it: opening and the check, or nothing."""
+    checking = CHECKED * exact.seconds if exact is not None and t.name != exact.name else 0.0
+    return replace(t, opening=0.0 if open_already else t.opening + checking)
+
+
 def _measure(
     exact: Run, ready: Sequence[Candidate], known: dict[str, Trial], job: Job, precision: str, images: int
 ) -> tuple[list[Trial], dict[str, Run]]:
     """Trials of the candidates that were not tried before and are worth it, and those of them that run."""
+    new = sorted((c for c in ready if c.name not in known), key=lambda c: c.opening)
+    usable = [t.seconds for t in known.values() if accepted(t, precision)]
+    if not usable and precision == "auto":
+        usable = [_seconds(exact, job.x_B3HW[:2])]
+    # measuring takes a few runs of the calibration pictures besides the opening
+    pays = lambda c: not usable or worth_trying(c.opening + (ROUNDS + 1) * len(job.x_B3HW) * min(usable), min(usable), images)
+    if not any(pays(c) for c in new if c.name != "torch-fp32"):
+        return ([Trial("torch-fp32", "fp32", usable[0], 0.0, 1.0, 1.0)] if not known and precision == "auto" else []), {}
     trials: list[Trial] = []
     runs: dict[str, Run] = {}
-    want_BD = None
-    for c in sorted(ready, key=lambda c: c.opening):
-        have = [t for t in (*known.values(), *trials) if accepted(t, precision)]
-        if c.name in known or (have and not worth_trying(c.opening, min(t.seconds for t in have), images)):
-            continue
-        if want_BD is None:
-            want_BD = exact(job.x_B3HW)
-        if c.name == "torch-fp32":
-            trials.append(Trial(c.name, c.precision, _seconds(exact, job.x_B3HW), 0.0, 1.0, 1.0))
+    start = time.perf_counter()
+    want_BD = exact(job.x_B3HW)
+    _wait(job.device)
+    if "torch-fp32" not in known:
+        trials.append(Trial("torch-fp32", "fp32", (time.perf_counter() - start) / len(want_BD), 0.0, 1.0, 1.0))
+        usable += [trials[0].seconds] if precision == "auto" else []
+    for c in new:
+        if c.name == "torch-fp32" or not pays(c):
             continue
         trial, run = trial_of(c, job, want_BD)
         trials.append(trial)
+        usable += [trial.seconds] if accepted(trial, precision) else []
         if run is not None:
             runs[c.name] = run
     return trials, runs
@@ -120,29 +134,31 @@ def _measure(
 def trial_of(c: Candidate, job: Job, want_BD: Tensor) -> tuple[Trial, Run | None]:
     """Build a candidate, compare its rows with fp32's, and time it. Whatever goes wrong in a backend makes it refused, not the user's job."""
     try:
-        run, opening = _build(c, job)
-        low, mean = closeness(run(job.x_B3HW), want_BD)
+        run = _build(c, job)
+        start = time.perf_counter()
+        if c.files:  # as it will be in the next process, which finds the exported graph
+            run = _build(c, job)
+            first = run(job.x_B3HW)
+            opening = time.perf_counter() - start
+        else:
+            first = run(job.x_B3HW)
+            opening = c.opening + time.perf_counter() - start
+        low, mean = closeness(first, want_BD)
         return Trial(c.name, c.precision, _seconds(run, job.x_B3HW), opening, low, mean), run
     except Exception as e:
         return Trial(c.name, c.precision, error=f"{type(e).__name__}: {str(e).strip()[:200]}"), None
 
 
-def _build(c: Candidate, job: Job) -> tuple[Run, float]:
-    """(run, seconds that opening will take the next time: without the export of a graph)."""
+def _build(c: Candidate, job: Job) -> Run:
     with torch.inference_mode(False), torch.no_grad():
-        start = time.perf_counter()
-        run = c.build(job)
-        if c.files:
-            start = time.perf_counter()
-            run = c.build(job)
-    return run, time.perf_counter() - start
+        return c.build(job)
 
 
 def _reopened(exact: Run, c: Candidate, known: Trial, job: Job) -> tuple[Run | None, Trial]:
     """A backend that an earlier process measured, checked on a few pictures of this job."""
     x_B3HW = job.x_B3HW[:CHECKED]
     try:
-        run, _ = _build(c, job)
+        run = _build(c, job)
         low, mean = closeness(run(x_B3HW), exact(x_B3HW))
     except Exception as e:
         return None, replace(known, error=f"{type(e).__name__}: {str(e).strip()[:200]}")

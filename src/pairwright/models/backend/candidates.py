@@ -30,6 +30,11 @@ class Job:
         return self.x_B3HW.shape[2], self.x_B3HW.shape[3]
 
     @property
+    def chunk(self) -> int:
+        """Rows of one run of what is built for a single shape."""
+        return min(self.batch, eager.CHUNK) if self.device.type == "cpu" else self.batch
+
+    @property
     def device(self) -> torch.device:
         return self.x_B3HW.device
 
@@ -67,7 +72,7 @@ TABLE = (
         "torch-bf16-packed",
         "bf16",
         0.7,
-        lambda j: eager.runner(packed.pack(j.tower), torch.bfloat16, packed.ROWS),
+        lambda j: eager.runner(packed.pack(j.tower), torch.bfloat16, eager.CHUNK),
         device="cpu",
         able=lambda device: packed.supported(),
     ),
@@ -83,7 +88,7 @@ TABLE = (
         "torch-compile",
         "bf16",
         60.0,
-        lambda j: eager.compiled(j.tower, _half(j.device), j.batch),
+        lambda j: eager.compiled(j.tower, _half(j.device), j.chunk),
         able=eager.compiler_present,
     ),
     Candidate(
@@ -108,7 +113,7 @@ TABLE = (
         "openvino-bf16",
         "bf16",
         20.0,
-        lambda j: graphs.with_openvino(graphs.exported(j.tower, j.hw, j.folder), "bf16", min(j.batch, 32), j.hw),
+        lambda j: graphs.with_openvino(graphs.exported(j.tower, j.hw, j.folder), "bf16", j.chunk, j.hw),
         device="cpu",
         libraries=("onnx", "openvino"),
         files=("fp32.onnx",),
@@ -127,7 +132,7 @@ TABLE = (
         "openvino-int8-static",
         "int8",
         60.0,
-        lambda j: graphs.with_openvino(graphs.static_int8(j.tower, j.x_B3HW, j.folder), "bf16", min(j.batch, 32), j.hw),
+        lambda j: graphs.with_openvino(graphs.static_int8(j.tower, j.x_B3HW, j.folder), "bf16", j.chunk, j.hw),
         device="cpu",
         libraries=("onnx", "onnxruntime", "openvino"),
         only_asked=True,

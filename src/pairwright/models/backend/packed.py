@@ -15,9 +15,6 @@ from torch import Tensor, nn
 
 from pairwright.models.towers.block import Block
 
-ROWS = 16
-"""Images run at a time: the feed-forward activations of so many stay in a core's second-level cache."""
-
 
 def supported() -> bool:
     """True where this build of torch has oneDNN's linear with packed weights, and the processor multiplies bf16."""
