@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median, quantiles
 from typing import Any
 
@@ -26,7 +26,8 @@ class Case:
 
     name: of the result file. cost: what is measured ("seconds", "bytes"). agree(ours, theirs): says in a few words how well the outputs
     agree, and raises AssertionError where they do not. bar: the least ratio peer / ours that we promise. limit: the largest cost that we
-    promise. work: floating-point operations of one run of ours, for a figure in GFLOP/s. note: what bounds us. inputs: what was asked.
+    promise. work: floating-point operations of one run of ours, for a figure in GFLOP/s, and peak: the precision that they run in.
+    note: what bounds us. inputs: what was asked.
     """
 
     name: str
@@ -40,8 +41,25 @@ class Case:
     bar: float | None = None
     limit: float | None = None
     work: float | None = None
+    peak: str = "fp32"
     note: str = ""
     inputs: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One plot of a quantity against a setting, where no peer is raced. series: name -> points (x, y), of one run each."""
+
+    name: str
+    title: str
+    x: str
+    y: str
+    series: dict[str, list[tuple[float, float]]]
+    inputs: str = ""
+    note: str = ""
+
+    def record(self) -> dict[str, Any]:
+        return {"kind": "figure", **asdict(self)}
 
 
 def timed(run: Callable[[], Any]) -> Measure:
@@ -87,6 +105,7 @@ def compare(case: Case) -> dict[str, Any]:
         "limit": case.limit,
         "reached": all(reached) if reached else None,
         "gflops": case.work / middle[case.ours.name] / 1e9 if case.work else None,
+        "peak": case.peak,
         "agreement": agreement,
         "note": case.note,
     }

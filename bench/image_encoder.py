@@ -1,15 +1,16 @@
-"""Preprocessed images to embeddings."""
+"""Preprocessed images to embeddings: the backend that this machine chose against open_clip as it comes and at its best setting."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import torch
 
 from bench.harness import Case, Entry, timed
-from bench.twins import close, vit_b_32
+from bench.twins import chosen, near, vit_b_32
 
-N = 32
+N = 64
 FLOPS = 2 * 4.366e9
 """Of one image: 4.366 G multiply-adds (12 blocks on 50 tokens, width 768, and the patch embedding)."""
 
@@ -17,23 +18,48 @@ FLOPS = 2 * 4.366e9
 def cases() -> Iterator[Case]:
     theirs, ours = vit_b_32()
     x = torch.randn(N, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    run = chosen(ours, x)
+    mine = Entry("pairwright", f"backend(model, x, precision='auto') -> {run.name}", timed(torch.inference_mode()(lambda: run(x))))
+    shape = {
+        "inputs": f"{N} images of 224 x 224 in one batch; seeded random weights.",
+        "cost": "seconds",
+        "agree": near,
+        "rounds": 5,
+        "work": N * FLOPS,
+        "peak": run.precision if run.precision in ("bf16", "int8") else "fp32",
+    }
     yield Case(
         name="image_encoder",
-        title="Image tower, ViT-B-32, fp32",
-        inputs=f"{N} images of 224 x 224 in one batch.",
-        cost="seconds",
-        ours=Entry("pairwright", "model.image(x)", timed(torch.inference_mode()(lambda: ours.image(x).z_BD))),
+        title="Image tower, ViT-B-32, against open_clip as it comes",
+        ours=mine,
         peers=[
             Entry(
-                "open_clip",
+                "open_clip fp32",
                 "model.encode_image(x, normalize=True)",
                 timed(torch.inference_mode()(lambda: theirs.encode_image(x, normalize=True))),
             )
         ],
-        agree=close,
-        rounds=5,
         bar=4.0,
-        work=N * FLOPS,
-        note="Both run the same arithmetic in fp32, which is bound by the machine's product peak. Fewer bits are what would go beyond it, "
-        "where the machine has instructions for them (compare its bf16 and int8 peaks below); token reduction is another way.",
+        note="The choice was made once, by measurement, among what runs on this machine with a cosine of at least 0.999 to fp32 in every "
+        "row.",
+        **shape,
+    )
+    bf16 = copy.deepcopy(theirs).bfloat16()
+    yield Case(
+        name="image_encoder_best",
+        title="Image tower, ViT-B-32, against open_clip at its best",
+        ours=mine,
+        peers=[
+            Entry(
+                "open_clip bf16",
+                "model.bfloat16().encode_image(x.bfloat16(), normalize=True)",
+                timed(torch.inference_mode()(lambda: bf16.encode_image(x.bfloat16(), normalize=True))),
+            )
+        ],
+        bar=1.2,
+        note="In bf16 the products of the blocks take three quarters of the time, and run at about four fifths of the peak: those of width "
+        "768 are too small for more. The rest is attention (a sixth: 50 tokens and heads of 64 leave the matrix units half empty), the "
+        "activation (a sixteenth) and the norms. What is won over plain bf16 is that weights are laid out once instead of on every call, "
+        "that bias and residual are added within the product, and that few enough images run at a time to stay in cache.",
+        **shape,
     )

@@ -12,7 +12,7 @@ import torch
 
 from pairwright.core.provenance import commit, processor, versions
 
-PEERS = ("faiss-cpu", "onnxruntime", "sentence-transformers")
+PEERS = ("faiss-cpu", "onnxruntime", "openvino", "sentence-transformers")
 
 
 def peak(make: Callable[[int], Callable[[], Any]], seconds: float = 1.5) -> float:

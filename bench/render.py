@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io as io_
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -41,6 +42,44 @@ def bars(entries: Sequence[dict[str, Any]], cost: str) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 {height * len(entries)}" {style}>\n{body}\n</svg>\n'
 
 
+def lines(r: dict[str, Any]) -> str:
+    """A plot of series as SVG, the same bytes for the same numbers."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    with matplotlib.rc_context({"svg.hashsalt": r["name"], "font.family": "sans-serif", "text.color": "#808080", "axes.edgecolor": "#808080",
+                                "axes.labelcolor": "#808080", "xtick.color": "#808080", "ytick.color": "#808080"}):  # fmt: skip
+        figure, axes = plt.subplots(figsize=(6.4, 3.6))
+        for i, (name, points) in enumerate(r["series"].items()):
+            axes.plot(*zip(*points), marker="o", markersize=4, color=f"C{i}", label=name)
+        axes.set_xlabel(r["x"])
+        axes.set_ylabel(r["y"])
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+        out = io_.StringIO()
+        figure.savefig(out, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
+        plt.close(figure)
+    return out.getvalue()
+
+
+def figure_section(r: dict[str, Any]) -> str:
+    points = sorted({x for series in r["series"].values() for x, _ in series})
+    cell = lambda series, x: next((f"{v:.3g}" for at, v in series if at == x), "")
+    table = [f"| {r['x']} | {' | '.join(f'{x:g}' for x in points)} |", "|---" * (len(points) + 1) + "|"]
+    table += [f"| {name} | {' | '.join(cell(series, x) for x in points)} |" for name, series in r["series"].items()]
+    parts = [
+        f"## {r['title']}",
+        f"![{r['title']}](benchmarks/{r['name']}.svg)",
+        r["inputs"],
+        f"{r['y'].capitalize()}:",
+        "\n".join(table),
+        r["note"],
+    ]
+    return "\n\n".join(p for p in parts if p) + "\n"
+
+
 def verdict(r: dict[str, Any]) -> str:
     if r["reached"] is None:
         return ""
@@ -58,8 +97,9 @@ def section(r: dict[str, Any]) -> str:
         said.append(f"Ratio to {r['best_peer']}: **{r['ratio']:.2f}**")
     said += [v for v in (verdict(r),) if v]
     if r["gflops"]:
-        peak = r["machine"]["gemm_gflops"]["fp32"]
-        said.append(f"{r['gflops']:.0f} GFLOP/s, {r['gflops'] / peak:.0%} of this machine's fp32 product peak")
+        kind = r.get("peak", "fp32")
+        share = r["gflops"] / r["machine"]["gemm_gflops"][kind]
+        said.append(f"{r['gflops']:.0f} GFLOP/s, {share:.0%} of this machine's {kind} product peak")
     said += [f"agreement with {peer}: {how}" for peer, how in r["agreement"].items()]
     lines += ["", "; ".join(said) + ".", ""]
     lines += [r["note"], ""] if r["note"] else []
@@ -68,7 +108,7 @@ def section(r: dict[str, Any]) -> str:
 
 def page(records: Sequence[dict[str, Any]]) -> str:
     table = ["| what | ours | best peer | ratio | goal |", "|---|---|---|---|---|"]
-    for r in records:
+    for r in (r for r in records if "entries" in r):
         peer = next((e for e in r["entries"] if e["name"] == r["best_peer"]), None)
         theirs = f"{amount(peer['median'], r['cost'])} ({peer['name']})" if peer else ""
         ratio = "" if r["ratio"] is None else f"{r['ratio']:.2f}"
@@ -86,7 +126,9 @@ def page(records: Sequence[dict[str, Any]]) -> str:
         f"{'+' if m['commit'].endswith('+') else ''}`; products at best (GFLOP/s): {peaks}; {libraries}"
         for peaks, libraries, m, names in machines.values()
     ]
-    return "\n".join([HEAD, *table, "", *(section(r) for r in records), "## Machine", "", *notes, ""])
+    return "\n".join(
+        [HEAD, *table, "", *(section(r) if "entries" in r else figure_section(r) for r in records), "## Machine", "", *notes, ""]
+    )
 
 
 def render(results: Path, docs: Path = DOCS) -> None:
@@ -95,7 +137,7 @@ def render(results: Path, docs: Path = DOCS) -> None:
     if not records:
         return
     records.sort(key=lambda r: (r["subject"], r["name"]))
-    plots = {f"{r['name']}.svg": bars(r["entries"], r["cost"]) for r in records}
+    plots = {f"{r['name']}.svg": bars(r["entries"], r["cost"]) if "entries" in r else lines(r) for r in records}
     for name, plot in plots.items():
         io.write_text(docs / "benchmarks" / name, plot)
     for old in (docs / "benchmarks").glob("*.svg"):

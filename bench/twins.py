@@ -8,6 +8,7 @@ from typing import Any
 import open_clip
 import torch
 
+from pairwright.models.backend.auto import Backend, backend
 from pairwright.models.dual import DualEncoder
 from pairwright.models.load.build import from_open_clip
 
@@ -25,3 +26,16 @@ def close(ours: torch.Tensor, theirs: torch.Tensor, tolerance: float = 1e-4) -> 
     apart = float((ours - theirs).abs().max())
     assert apart <= tolerance, f"embeddings differ by {apart:.1e}"
     return f"largest difference {apart:.0e}"
+
+
+@torch.inference_mode()
+def chosen(model: DualEncoder, x: torch.Tensor, batch: int | None = None) -> Backend:
+    """The backend that `precision="auto"` settles on where many images are ahead."""
+    return backend(model, x, precision="auto", batch=batch or len(x), images=100_000)
+
+
+def near(ours: torch.Tensor, theirs: torch.Tensor, least: float = 0.999) -> str:
+    """Least cosine of embeddings of any length; refuses what is below `least`."""
+    cosine = float(torch.cosine_similarity(ours.float(), theirs.float()).min())
+    assert cosine >= least, f"cosine {cosine:.5f}"
+    return f"cosine {cosine:.5f} or more"

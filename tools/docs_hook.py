@@ -19,6 +19,7 @@ def generated() -> dict[str, str]:
     found = entries()
     papers = {p.id: p for p in ledger()}
     texts = {"methods/index.md": pages.methods_page(found), "papers/index.md": pages.ledger_page(list(papers.values()))}
+    texts["choose.md"] = pages.choose_page(found)
     for kind in sorted({e.kind for e in found}):
         texts[pages.leaf_path(kind)] = pages.leaf_page(kind, [e for e in found if e.kind == kind])
     for id_ in sorted({p for e in found for p in e.papers}):

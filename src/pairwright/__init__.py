@@ -24,6 +24,10 @@ API = {
     # answers
     "classify": "pairwright.quick:classify",
     "FolderIndex": "pairwright.search.folder:FolderIndex",
+    # a classifier of one's own
+    "adapt": "pairwright.recipes.adapt.run:adapt",
+    "save_bundle": "pairwright.serve.write:save_bundle",
+    "load_bundle": "pairwright.serve.bundle:load_bundle",
     # knowledge
     "find": "pairwright.core.find:find",
     "entries": "pairwright.core.index:entries",

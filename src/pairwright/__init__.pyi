@@ -8,11 +8,13 @@ from pairwright import evaluate as evaluate
 from pairwright import heads as heads
 from pairwright import ledger as ledger
 from pairwright import losses as losses
+from pairwright import merge as merge
 from pairwright import metrics as metrics
 from pairwright import models as models
 from pairwright import prompts as prompts
 from pairwright import recipes as recipes
 from pairwright import search as search
+from pairwright import serve as serve
 from pairwright import suites as suites
 from pairwright import train as train
 from pairwright import tune as tune
@@ -26,6 +28,9 @@ from pairwright.models.embed import embed as embed
 from pairwright.models.load import load as load
 from pairwright.models.load import save as save
 from pairwright.quick import classify as classify
+from pairwright.recipes.adapt.run import adapt as adapt
 from pairwright.search.folder import FolderIndex as FolderIndex
+from pairwright.serve.bundle import load_bundle as load_bundle
+from pairwright.serve.write import save_bundle as save_bundle
 
 __version__: str

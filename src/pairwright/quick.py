@@ -51,6 +51,7 @@ def classify(
     templates: str | Sequence[str] | None = None,
     top: int = 3,
     batch_size: int = 128,
+    precision: str = "fp32",
     strict: bool = False,
     progress: bool | Report = False,
 ) -> Answers:
@@ -58,7 +59,7 @@ def classify(
 
     images: whatever `pairwright.embed` takes (a folder, paths, PIL images). labels: class names, each once, none empty. templates:
     sentences with ``{}`` for the class name, or the name of a shipped list; by default what suits the model (`TEMPLATES`). top: how many
-    classes to return per image. strict: raise at the first image that cannot be read, instead of skipping it.
+    classes to return per image. precision: as in `pairwright.embed`. strict: raise at the first image that cannot be read, instead of skipping it.
     """
     check_labels(labels)
     if top < 1:
@@ -66,7 +67,7 @@ def classify(
     if templates is None:
         templates = TEMPLATES.get(model.config.get("name", ""), "simple")
     text = class_text(model, labels, templates, cache=io.cache_dir("class_text"))
-    features, skipped = embed_all(model, images, batch_size=batch_size, strict=strict, progress=progress)
+    features, skipped = embed_all(model, images, batch_size=batch_size, precision=precision, strict=strict, progress=progress)
     probability_NC = PromptEnsemble().fit(None, text).logits(features).softmax(-1)
     best = probability_NC.sort(dim=-1, descending=True, stable=True)
     answers = []
@@ -77,14 +78,15 @@ def classify(
 
 
 def embed_all(
-    model: Any, images: Any, *, batch_size: int = 128, strict: bool = False, progress: bool | Report = False
+    model: Any, images: Any, *, batch_size: int = 128, precision: str = "fp32", strict: bool = False, progress: bool | Report = False
 ) -> tuple[Features, dict[str, str]]:
     """Embed images and return (features, id -> reason of those that could not be read) without a warning beside it."""
     skipped: dict[str, str] = {}
     with warnings.catch_warnings():
         # the caller gets the list itself
         warnings.filterwarnings("ignore", message=r".*images were skipped")
-        features = embed(model, images=images, batch_size=batch_size, progress=progress, skip_bad=not strict, skipped=skipped)
+        how = {"batch_size": batch_size, "precision": precision, "progress": progress}
+        features = embed(model, images=images, skip_bad=not strict, skipped=skipped, **how)
     return features, skipped
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pairwright.cli.main import app
 
-COMMANDS = ("classify", "search", "embed", "evaluate", "train", "packs list", "packs get", "models", "find", "ledger")
+COMMANDS = ("classify", "search", "embed", "evaluate", "bench-methods", "train", "packs list", "packs get", "models", "find", "ledger")
 
 
 def program(*argv: str, **more: object) -> subprocess.CompletedProcess[str]:

@@ -122,7 +122,7 @@ def test_folded_equals_unfolded(cls):
     unfolded = outputs(model)
     tuner.fold(model)
     torch.testing.assert_close(outputs(model), unfolded, rtol=0, atol=1e-5)
-    assert list(model.state_dict()) == plain
+    assert (list(model.state_dict()) == plain) == cls.plain
     assert model.training
 
 

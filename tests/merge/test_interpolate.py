@@ -15,8 +15,8 @@ from pairwright.models.tiny import tiny
 
 
 def states(n: int = 2) -> list[dict[str, torch.Tensor]]:
-    draw = lambda i, *shape: torch.randn(*shape, generator=generator("interpolate", i, *shape))
-    return [{"w": draw(i, 3, 4), "b": draw(i, 3), "s": draw(i).squeeze()} for i in range(n)]
+    draw = lambda i, *shape: torch.randn(shape, generator=generator("interpolate", i, *shape))
+    return [{"w": draw(i, 3, 4), "b": draw(i, 3), "s": draw(i)} for i in range(n)]
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 1.0])

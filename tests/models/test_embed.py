@@ -109,3 +109,25 @@ def test_missing_folder_and_empty_folder(model, tmp_path: Path) -> None:
         embed(model, images=tmp_path / "nowhere")
     with pytest.raises(ValueError, match="no images"):
         embed(model, images=tmp_path)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "auto"])
+def test_other_precisions_give_close_rows_that_go_with_the_same_texts(model, precision: str, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PAIRWRIGHT_CACHE", str(tmp_path))
+    pictures = [picture(i) for i in range(9)]
+    plain, other = embed(model, images=pictures), embed(model, images=pictures, precision=precision, batch_size=4)
+    assert (plain.z * other.z).sum(1).min() > 0.999
+    assert other.encoder == plain.encoder == model.fingerprint
+    assert plain.precision == "torch-fp32"
+    assert other.precision.startswith("torch-bf16" if precision == "bf16" else "torch-fp32")  # so few are not worth a choice
+    assert other.ids == plain.ids
+    assert next(model.parameters()).dtype == torch.float32
+
+
+def test_unknown_precision_is_refused(model) -> None:
+    with pytest.raises(ValueError, match="unknown precision 'half': choose one of auto, fp32, bf16, int8"):
+        embed(model, texts=["a"], precision="half")
+
+
+def test_texts_are_computed_by_the_model_itself_whatever_the_precision(model) -> None:
+    assert torch.equal(embed(model, texts=["a red apple"], precision="bf16").z, embed(model, texts=["a red apple"]).z)

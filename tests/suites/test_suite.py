@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pairwright.suites.suite import Suite
-from pairwright.suites.table import SUITES, describe, get
+from pairwright.suites.table import SUITES, describe, few_shot, get
 
 
 def rows(*parts: tuple[str, list[str], str]) -> pa.Table:
@@ -84,3 +84,16 @@ def test_the_table_is_sound():
         assert s.name in describe()
     with pytest.raises(ValueError, match="unseen-vendor"):
         get("nothing")
+
+
+def test_few_shot_suites_are_found_by_name_or_pack_and_misspellings_are_answered():
+    assert few_shot("emoji-few-shot") is few_shot("emoji-apple") is get("emoji-few-shot")
+    assert few_shot("world-dusk").name == "shapes-few-shot-dusk"
+    for s in (s for s in SUITES if s.task == "few_shot"):
+        assert few_shot(s.name) is s
+    with pytest.raises(ValueError, match="did you mean emoji-apple"):
+        few_shot("emoji-aple")
+    with pytest.raises(ValueError, match="asks without examples"):
+        few_shot("emoji-group")
+    with pytest.raises(ValueError, match="did you mean unseen-vendor"):
+        get("unseen-vendors")

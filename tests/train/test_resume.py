@@ -72,27 +72,6 @@ def test_kill_dash_nine_and_resume_is_bit_identical(tmp_path, kills):
     assert same(load("cut"), load("whole"))
 
 
-def test_two_processes_take_the_same_steps_as_one(tmp_path):
-    command = [sys.executable, str(TOY), str(tmp_path / "one"), "6", "0", "100"]
-    subprocess.run(command, env=ENV, check=True, stderr=subprocess.DEVNULL)
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        str(TOY),
-        str(tmp_path / "two"),
-        "6",
-        "0",
-        "100",
-    ]
-    subprocess.run(launch, env=ENV, check=True, stderr=subprocess.DEVNULL, timeout=200)
-    one, two = (torch.load(tmp_path / n / "final.pt", weights_only=True) for n in ("one", "two"))
-    for name in one:
-        torch.testing.assert_close(two[name], one[name], atol=2e-5, rtol=1e-4)
-
-
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
     train(tmp_path / "a", 6)
     with pytest.raises(ValueError, match="--resume"):
@@ -119,10 +98,9 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path):
     child = subprocess.Popen(
         [sys.executable, str(TOY), str(tmp_path / "t"), "3000", "0.01", "100000"], env=ENV, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.time() + 120
-    while not (tmp_path / "t" / "log.jsonl").exists() and time.time() < deadline:
+    log, deadline = tmp_path / "t" / "log.jsonl", time.time() + 240
+    while not (log.exists() and log.read_text()) and time.time() < deadline:
         time.sleep(0.05)
-    time.sleep(0.5)
     child.send_signal(signal.SIGTERM)
     _, err = child.communicate(timeout=60)
     assert "--resume" in err

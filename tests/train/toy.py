@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import random
@@ -12,15 +13,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.distributed as td
 
 from pairwright.core import dist
 from pairwright.core.numerics import generator
 from pairwright.losses.contrast.info_nce import InfoNCE
 from pairwright.models.dual import DualEncoder
 from pairwright.models.tiny import tiny
-from pairwright.train.loop import run
+from pairwright.train import checkpoint
+from pairwright.train.loop import Interrupted, run
 from pairwright.train.objective import Sum
 from pairwright.train.optim import OptimConfig
 from pairwright.train.stage import Batch, Stage
@@ -53,9 +57,9 @@ def model() -> DualEncoder:
     return tiny(3, image="vit", size=16, width=32, dim=24, layers=1, patch=8, vocab=64, context=8)
 
 
-def stages(steps: int = 12, micro: int | None = None, slow: float = 0.0, ema: float = 0.9) -> list[Stage]:
+def stages(steps: int = 12, slow: float = 0.0, ema: float = 0.9, **more: Any) -> list[Stage]:
     optim = OptimConfig(lr=1e-3, warmup=2)
-    make = lambda name, n: Stage(name, Sum({"clip": InfoNCE()}), ToyPairs(slow=slow), n, optim, ema=ema, micro=micro)
+    make = lambda name, n: Stage(name, Sum({"clip": InfoNCE()}), ToyPairs(slow=slow), n, optim, ema=ema, **more)
     return [make("first", steps // 3), make("second", steps - steps // 3)]
 
 
@@ -63,10 +67,12 @@ def weights(m: DualEncoder) -> dict[str, torch.Tensor]:
     return {k: v.clone() for k, v in m.state_dict().items()}
 
 
-def train(out: Path, steps: int, slow: float, save_every: int) -> None:
+def train(out: Path, steps: int, slow: float, save_every: int, sharded: bool = False, **more: Any) -> None:
     """One run from wherever `out` stands, ending in final.pt."""
     m = model()
-    run(m, stages(steps, slow=slow), out, resume=True, save_every=save_every, log_every=1, precise="fp32", show=False)
+    m.towers["image"].patch_dropout = 0.5
+    plan = stages(steps, slow=slow, **more)
+    run(m, plan, out, resume=True, save_every=save_every, log_every=1, precise="fp32", show=False, sharded=sharded)
     if dist.rank() == 0:
         torch.save(weights(m), out / "final.pt.tmp")
         os.replace(out / "final.pt.tmp", out / "final.pt")
@@ -103,11 +109,40 @@ def kill_and_resume(out: Path, steps: int, kills: int, seed: int) -> dict[str, i
     return {"hit": hit, "saving": saving, "code": code}
 
 
+def together(out: Path, legs: list[dict[str, Any]]) -> None:
+    """Run legs one after another, each on its number of `processes` and up to its step `until` (all of them where it is not given)."""
+    for i, leg in enumerate(legs):
+        world, until = leg.pop("processes"), leg.pop("until", None)
+        pids = [fork(functools.partial(_rank, out, r, world, f"{out}.store{i}", until, leg)) for r in range(world)]
+        codes = [os.waitpid(pid, 0)[1] for pid in pids]
+        if any(codes):
+            sys.exit(f"the ranks of leg {i} ended with {codes}")
+
+
+def _rank(out: Path, rank: int, world: int, store: str, until: int | None, leg: dict[str, Any]) -> None:
+    if world > 1:
+        # a file needs no port, no host name and no patience
+        td.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
+    written = checkpoint.save
+
+    def stop_there(folder: Path, step: int, *args: Any) -> None:
+        written(folder, step, *args)
+        if step == until:
+            raise Interrupted(f"stopped at step {step}")
+
+    checkpoint.save = stop_there
+    with contextlib.suppress(Interrupted):
+        train(out, **leg)
+    dist.stop()
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     out = Path(sys.argv[1])
     if sys.argv[2] == "kills":
         print(json.dumps(kill_and_resume(out, int(sys.argv[3]), int(sys.argv[4]), seed=1)))
+    elif sys.argv[2] == "together":
+        together(out, json.loads(sys.argv[3]))
     else:
         dist.start()
         train(out, int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from pairwright import __version__
-from pairwright.cli.commands import bench_methods, classify, embed, evaluate, find, ledger, models, packs, search, train
+from pairwright.cli.commands import adapt, bench_methods, classify, embed, evaluate, find, ledger, models, packs, search, train
 
 HELP = """The toolkit for contrastive vision-language models (CLIP and its family).
 
@@ -21,6 +21,7 @@ Start here:
 
     pairwright classify icons/ --labels "animal,vehicle,food"
     pairwright search icons/ "red apple"
+    pairwright adapt photos/
     pairwright find "tip adapter"
 
 Every command has --help with examples, and --json for output that programs read. --debug shows the traceback of an error."""
@@ -35,6 +36,7 @@ def app() -> App:
     first = (
         classify.classify,
         search.search,
+        adapt.adapt,
         embed.embed,
         evaluate.evaluate,
         bench_methods.bench_methods,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -15,6 +15,10 @@ Top = Annotated[int, Parameter(help="How many answers.")]
 Strict = Annotated[
     bool,
     Parameter(negative="", show_default=False, help="Stop at the first image that cannot be read, instead of skipping and listing it."),
+]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16", "int8"],
+    Parameter(help="How pictures are computed. auto: the fastest here that was measured to agree with fp32 (cosine 0.999 or more)."),
 ]
 Paths = Annotated[
     Path, Parameter(help="Image files and folders (searched with their subfolders).", negative="", allow_leading_hyphen=False)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 C = TypeVar("C")
 
@@ -34,8 +34,16 @@ def _set(config: Any, keys: list[str], text: str, whole: str) -> Any:
         hint = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(names)}"
         raise ValueError(f"--set {whole}: there is no field {keys[0]!r}; {hint}")
     old = getattr(config, keys[0])
+    if len(keys) == 1 and text in _words(get_type_hints(type(config))[keys[0]]):
+        return replace(config, **{keys[0]: text})
     new = _set(old, keys[1:], text, whole) if len(keys) > 1 else _value(old, text, whole)
     return replace(config, **{keys[0]: new})
+
+
+def _words(hint: Any) -> set[str]:
+    """The words that a field may hold, whatever its value is now: ``auto`` in ``int | Literal["auto"]``."""
+    found = {a for a in get_args(hint) if isinstance(a, str)}
+    return found.union(*(_words(a) for a in get_args(hint) if not isinstance(a, str)))
 
 
 def _value(old: Any, text: str, whole: str) -> Any:

@@ -73,3 +73,22 @@ def bar(what: str) -> Iterator[Callable[[int, int], None]]:
             line.update(done - line.n)
 
         yield report
+
+
+@contextmanager
+def phases() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar for a job of several phases. Yields `report(what, done, total)`; a new `what` starts the bar again."""
+    from tqdm import tqdm
+
+    now = ""
+    with tqdm(unit=" steps", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False) as line:
+
+        def report(what: str, done: int, total: int) -> None:
+            nonlocal now
+            if what != now:
+                now = what
+                line.reset(total)
+                line.set_description(what, refresh=False)
+            line.update(done - line.n)
+
+        yield report

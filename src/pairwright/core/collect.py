@@ -121,7 +121,12 @@ def transient() -> AbstractContextManager[Any]:
 def tensors(e: Encoded) -> list[Tensor]:
     """All tensors of an encoding, in the order in which `Encoded.map` meets them."""
     found: list[Tensor] = []
-    e.map(lambda t: (found.append(t), t)[1])
+
+    def note(t: Tensor) -> Tensor:
+        found.append(t)
+        return t
+
+    e.map(note)
     return found
 
 

@@ -31,8 +31,11 @@ def start() -> bool:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return False
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    td.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        card = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(card)
+        td.init_process_group("nccl", device_id=card)
+    else:
+        td.init_process_group("gloo")
     return True
 
 

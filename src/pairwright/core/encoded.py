@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pairwright.core.numerics import full
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -60,8 +62,8 @@ class Encoded:
 
     @staticmethod
     def of(x_BD: Tensor, **more: Any) -> Encoded:
-        """Normalise raw outputs (any float dtype) to unit rows in float32 and remember their length."""
-        x_BD = x_BD.float()
+        """Normalise raw outputs (any float dtype) to unit rows in float32 (float64 stays) and remember their length."""
+        x_BD = full(x_BD)
         norm_B = x_BD.norm(dim=-1)
         return Encoded(x_BD / norm_B.clamp_min(1e-12).unsqueeze(-1), norm_B, **more)
 

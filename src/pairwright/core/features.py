@@ -34,7 +34,8 @@ class Features:
 
     z_ND: float32 unit rows. y_N: int64 labels, or (N, C) 0/1 for multi-label, or None. ids: one string per row. encoder: fingerprint of
     the model that made them ("" when unknown). split: where they come from ("train", "val", "test" or ""). tokens_NMD: optional patch
-    tokens. side: features of the same rows from a second encoder, by name. classes: label names.
+    tokens. side: features of the same rows from a second encoder, by name. classes: label names. precision: what computed the rows, such
+    as ``torch-fp32`` ("" when unknown): the rows of one encoder may be mixed whatever their precision.
     """
 
     z_ND: Tensor
@@ -45,6 +46,7 @@ class Features:
     tokens_NMD: Tensor | None = None
     side: Mapping[str, Tensor] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
+    precision: str = ""
 
     def __post_init__(self) -> None:
         z = as_tensor(self.z_ND)
@@ -105,7 +107,7 @@ class Features:
         if self.tokens_NMD is not None:
             tensors["tokens"] = self.tokens_NMD
         meta = {"kind": "features", "ids": list(self.ids), "encoder": self.encoder, "split": self.split, "classes": list(self.classes)}
-        io.save_tensors(path, tensors, meta)
+        io.save_tensors(path, tensors, {**meta, "precision": self.precision})
 
     @classmethod
     def load(cls, path: str | Path) -> Features:
@@ -120,6 +122,7 @@ class Features:
             tensors.get("tokens"),
             side,
             tuple(meta["classes"]),
+            meta.get("precision", ""),
         )
 
 

@@ -61,9 +61,9 @@ def open_image(
     """Open an image as a plain RGB (or RGBA) picture, upright, first frame only.
 
     source: path, encoded bytes, PIL image, or array (H, W), (H, W, 1|2|3|4) of uint8, uint16, bool, or float in [0, 1]. at_least: a
-    JPEG may be decoded at 1/2, 1/4 or 1/8 as long as its shorter side stays at least this long (other formats ignore it). alpha:
-    return RGBA; None: RGBA only where there is transparency; otherwise transparency is laid over `background`. Raises BadImage for whatever is broken, too large or not allowed,
-    FileNotFoundError for a path that is not there.
+    JPEG may be decoded at 1/2, 1/4 or 1/8 as long as its shorter side stays at least this long (other formats ignore it). alpha: True
+    returns RGBA, None RGBA where there is transparency; otherwise transparency is laid over `background`. Raises BadImage for whatever
+    is broken, too large or not allowed, FileNotFoundError for a path that is not there.
     """
     if isinstance(source, np.ndarray):
         picture = from_array(source)

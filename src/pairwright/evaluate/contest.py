@@ -6,7 +6,6 @@ kept, and a comparison that was killed goes on where it stopped.
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,7 +69,7 @@ def contest(
             progress(done, len(todo))
         if (method.id, k, seed) in notebook.trials or (method.id, k) in skip:
             continue
-        trial = run(method, problem, k, seed, lessons, tuned)
+        trial = run(method, problem, k, seed, lessons)
         if trial.outcome == "done":
             notebook.add(trial)
         else:
@@ -91,12 +90,14 @@ def runs_of(method: Method, shots: Sequence[int], seeds: Sequence[int]) -> list[
     return [(0, s) for s in (seeds if method.face == "stream" else seeds[:1])]
 
 
-def run(method: Method, problem: Problem, k: int, seed: int, lessons: Lessons, tuned: bool) -> Trial:
+def run(method: Method, problem: Problem, k: int, seed: int, lessons: Lessons) -> Trial:
     """Learn and sit the exams of every step; refusals and failures become the trial's outcome."""
-    scores, fit, ask = {}, 0.0, 0.0
+    scores, fit, ask, chosen = {}, 0.0, 0.0, "defaults"
     try:
         for step in problem.steps:
             train, val = lessons(k, seed, step.learn)
+            if val is not None and method.chooses:
+                chosen = "val"
             at = time.perf_counter()
             answer = method.learn(Given(train, val, step, problem, seed))
             fit += time.perf_counter() - at
@@ -110,12 +111,7 @@ def run(method: Method, problem: Problem, k: int, seed: int, lessons: Lessons, t
         outcome = "refused" if isinstance(e, ValueError) else "failed"
         why = " ".join(str(e).split()) or type(e).__name__
         return Trial(method.id, k, seed, outcome, why if outcome == "refused" else f"{type(e).__name__}: {why}")
-    chosen = "val" if tuned and k and method.face in ("head", "prompt") and takes_val(method) else "defaults"
     return Trial(method.id, k, seed, "done", "", scores, chosen, fit, ask, commit())
-
-
-def takes_val(method: Method) -> bool:
-    return "val" in inspect.signature(method.make.fit).parameters  # type: ignore[attr-defined]
 
 
 class Lessons:

@@ -23,10 +23,9 @@ from pairwright.evaluate.problem import Exam, Problem, Step
 
 ZERO_SHOT = "heads/zero_shot/classifier"
 """What every method is compared with."""
-FACES = ("head", "transductive", "stream", "prompt")
+FACES = ("head", "transductive", "stream", "prompt", "deep prompt")
 _SPECIAL = {
     "tokens": "needs patch tokens; the protocol caches image embeddings only",
-    "images": "needs the pictures themselves; the protocol caches image embeddings only",
 }
 
 
@@ -75,7 +74,12 @@ class Method:
     @property
     def learns(self) -> bool:
         """Whether its answers depend on the shots; others answer once, for all numbers of shots."""
-        return self.face == "prompt" or "train" in self.needs
+        return "prompt" in self.face or "train" in self.needs
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it can choose its hyper-parameters on val."""
+        return self.face in ("head", "prompt") and "val" in inspect.signature(self.make.fit).parameters  # type: ignore[attr-defined]
 
     def why_not(self, problem: Problem) -> str:
         """Why it cannot run on this problem, ``""`` where nothing is known to forbid it (it may still refuse by itself)."""
@@ -85,8 +89,10 @@ class Method:
             return f"needs a second feature ({side[0]}) of each picture; this suite has none"
         if self.face in ("transductive", "stream") and not problem.whole_test:
             return "learns from the questions: ask for the setting transductive"
-        if self.face == "prompt" and problem.model is None:
+        if "prompt" in self.face and problem.model is None:
             return "needs class names and the text tower: give a model, not features alone"
+        if self.face == "deep prompt" and problem.pictures is None:
+            return "learns inside the image tower and needs the pictures, not their features"
         if not problem.labels and "train" in self.needs:
             return "needs labels; this setting gives none"
         new = any(set(e.classes) - set(s.learn) for s in problem.steps for e in s.exams)
@@ -124,7 +130,7 @@ def _stream(head: Any, given: Given) -> Answer:
     def answer(exam: Exam) -> Tensor:
         text = given.problem.text.classes(list(exam.classes))
         if hasattr(head, "fit"):
-            head.fit(given.rows(exam.classes, given.train) if "train" in head.needs else None, text)
+            head.fit(given.rows(exam.classes, given.train) if "train" in getattr(head, "needs", ()) else None, text)
         head.reset()
         order = torch.randperm(len(exam), generator=generator("stream", given.seed, len(exam)))
         score_NC = torch.empty(len(exam), len(text))
@@ -149,12 +155,42 @@ def _prompt(learner: Any, given: Given) -> Answer:
     return answer
 
 
-_LEARN: dict[str, Callable[[Any, Given], Answer]] = {"head": _head, "transductive": _transductive, "stream": _stream, "prompt": _prompt}
+def _deep_prompt(learner: Any, given: Given) -> Answer:
+    """Tokens inside the image tower learn from pictures, which are decoded batch by batch, and every question is embedded anew."""
+    from pairwright.prompts.images import Images
+
+    model, names, see = given.problem.model, given.problem.text.names, given.problem.pictures
+    train = given.rows(given.step.learn, given.train)
+    learner.fit(model, given.names, Images(_Decoded(train.ids, see), train.y_N))
+
+    def answer(exam: Exam) -> Tensor:
+        z_ND = learner.image_features(model, Images(_Decoded(exam.x.ids, see))).z_ND
+        text = learner.text(model, [names[c] for c in exam.classes])
+        return text.scale * z_ND @ text.W_CD.T
+
+    return answer
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """Preprocessed pictures by row numbers, made when they are asked for."""
+
+    ids: Sequence[str]
+    see: Callable[[Sequence[str]], Tensor]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        return self.see([self.ids[i] for i in rows.tolist()])
+
+
+_LEARN: dict[str, Callable[[Any, Given], Answer]] = dict(zip(FACES, (_head, _transductive, _stream, _prompt, _deep_prompt), strict=True))
 
 
 def _val(method: Any, given: Given, classes: Sequence[int]) -> dict[str, Any]:
     """The rows to choose hyper-parameters on, for methods that take them."""
-    takes = given.val is not None and "val" in inspect.signature(method.fit).parameters
+    takes = given.val is not None and "val" in inspect.signature(method.fit).parameters  # as in `Method.chooses`
     return {"val": given.rows(classes, given.val)} if takes else {}
 
 
@@ -171,7 +207,7 @@ def face_of(cls: Any) -> str | None:
         return None
     has = lambda *names: all(hasattr(cls, n) for n in names)
     if has("class_text", "fit"):
-        return "prompt"
+        return "deep prompt" if has("image_features") else "prompt"
     if has("fit_logits"):
         return "transductive"
     if has("step", "reset"):

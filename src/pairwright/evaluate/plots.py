@@ -25,13 +25,14 @@ _POINTS = 9.8
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of `curve`: y over x with a band."""
+    """One line of `curve`: y over x with a band. ahead: so many points at its end are extrapolated, and drawn dashed and hollow."""
 
     label: str
     x: Sequence[float]
     y: Sequence[float]
     low: Sequence[float]
     high: Sequence[float]
+    ahead: int = 0
 
 
 def curve(
@@ -76,7 +77,11 @@ def _draw(
         ax.plot(c.x, c.y, color=ink[MUTED], linewidth=0.7, alpha=0.45)
     for colour, c in zip(map(ink.__getitem__, SERIES), curves):
         ax.fill_between(c.x, c.low, c.high, color=colour, alpha=0.14, linewidth=0)
-        ax.plot(c.x, c.y, color=colour, linewidth=1.8, marker="o", markersize=3.6)
+        known = len(c.x) - c.ahead
+        ax.plot(c.x[:known], c.y[:known], color=colour, linewidth=1.8, marker="o", markersize=3.6)
+        if c.ahead:
+            ax.plot(c.x[known - 1 :], c.y[known - 1 :], color=colour, linewidth=1.4, linestyle=(0, (2, 2)), zorder=1)
+            ax.plot(c.x[known:], c.y[known:], color=colour, linestyle="none", marker="o", markersize=4.4, fillstyle="none")
     x = sorted({v for c in curves for v in c.x}) or [1]
     ax.set_xscale("log", base=2)
     ax.set_xticks(x, [f"{v:g}" for v in x])

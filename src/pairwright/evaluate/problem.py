@@ -90,7 +90,8 @@ class Problem:
     """What methods are compared on.
 
     name: of the suite(s). setting: a name of `settings.SETTINGS`. text: of all classes, in the order of their numbers. pool: labelled rows.
-    steps: rounds. model: for methods that learn inside the text tower (None: they cannot run). labels: whether shots come with labels.
+    steps: rounds. model: for methods that learn inside a tower (None: they cannot run). pictures: ids -> preprocessed images, for those
+    that learn inside the image tower. labels: whether shots come with labels.
     whole_test: whether a method may look at all rows of an exam at once. derive: further scores from those of the exams, such as a harmonic
     mean. lead: the score that leads (an exam's name or a derived one). facts: where the data come from.
     """
@@ -101,11 +102,16 @@ class Problem:
     pool: Pool
     steps: tuple[Step, ...]
     model: Any = None
+    pictures: Callable[[Sequence[str]], Tensor] | None = None
     labels: bool = True
     whole_test: bool = False
     derive: Callable[[Values], Values] = field(default=lambda values: {})
     lead: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if strange := sorted({c for c in self.pool.label_N if not 0 <= c < len(self.text)}):
+            raise ValueError(f"class {strange[0]} of the rows to learn from is not among the {len(self.text)} classes: map labels first")
 
     @property
     def exams(self) -> list[Exam]:

@@ -19,6 +19,7 @@ import torch
 from pairwright.core import io
 from pairwright.core.provenance import commit, versions
 from pairwright.data import packs
+from pairwright.data.images import open_image
 from pairwright.data.packs import splits
 from pairwright.evaluate.asker import Asker, Progress
 from pairwright.evaluate.problem import Problem
@@ -99,15 +100,17 @@ def open_problem(
     setting: a name of `settings.SETTINGS`. to: the suites that cross and shift ask. The pictures to learn from are embedded when drawn.
     """
     asker = Asker(model, batch_size=batch_size, cache=cache, progress=progress)
-    parts, data = [], {}
+    parts, data, pictures = [], {}, {}
     for s in (suite, *to):
         if s.task != "few_shot":
             raise ValueError(f"suite {s.name} has no rows to learn from (its task is {s.task}): methods are compared on few-shot suites")
         asked, everything, about = open_rows(s)
         questions = s.ask(asked, everything)
         parts.append(part_of(asker, questions[""], s))
+        pictures |= dict(zip(questions[""].id_N, questions[""].image_N, strict=True))
         data[s.name] = {**about, "hash": _hash(questions)}
-    return make(setting, parts[0], parts[1:], model=model, sessions=sessions, data=data)
+    see = lambda ids: torch.stack([model.preprocess(open_image(pictures[i], alpha=True)) for i in ids])
+    return make(setting, parts[0], parts[1:], model=model, sessions=sessions, pictures=see, facts={"data": data})
 
 
 def open_rows(suite: Any) -> tuple[pa.Table, pa.Table, dict[str, Any]]:

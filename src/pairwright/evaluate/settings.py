@@ -48,14 +48,14 @@ class Part:
         return Exam(name, self.asked.rows(rows), candidates or classes, [self.groups[i] for i in rows])
 
 
-def make(setting: str, part: Part, others: Sequence[Part] = (), *, model: Any = None, sessions: int = SESSIONS, **facts: Any) -> Problem:
-    """The problem of a setting. others: the suites that cross and shift ask."""
+def make(setting: str, part: Part, others: Sequence[Part] = (), *, model: Any = None, sessions: int = SESSIONS, **more: Any) -> Problem:
+    """The problem of a setting. others: the suites that cross and shift ask. more: other fields of the problem (`pictures`, `facts`)."""
     check(setting, others)
     if setting == "sessions":
         problem = in_sessions(part, sessions)
     else:
         problem = SETTINGS[setting](part, *([others] if others else []))
-    return replace(problem, setting=setting, model=model, facts={**problem.facts, **facts})
+    return replace(problem, setting=setting, model=model, **{**more, "facts": {**problem.facts, **more.get("facts", {})}})
 
 
 def check(setting: str, others: Sequence[Any]) -> None:

@@ -50,7 +50,8 @@ class Together:
             draw[exam] = np.einsum("rks,rs->rk", mean_RKS, w_RS)
         self.value: dict[str, Array] = {**value, **derive(value)}
         self.draw: dict[str, Array] = {**draw, **derive(draw)}
-        self._seed = seed
+        self._seed, self._draws = seed, 2 * draws
+        self._flipped: dict[str, Array] = {}
 
     def interval(self, name: str, level: float = 0.95) -> tuple[Array, Array]:
         """Lower and upper end for each method (the exact binomial limit where every draw gives the same 0 or 1)."""
@@ -68,7 +69,7 @@ class Together:
         low_K, high_K = np.quantile(diff_RK, [(1 - level) / 2, (1 + level) / 2], axis=0)
         return self.value[name] - self.value[name][k], low_K, high_K
 
-    def p_values(self, name: str, k: int, draws: int = 2000) -> Array:
+    def p_values(self, name: str, k: int) -> Array:
         """Two-sided p of each method against method k: sign flips by group for an exam, the paired bootstrap for a derived score.
 
         The observed labelling counts among the draws, so p is never 0; a method that answers like k has p = 1.
@@ -77,11 +78,18 @@ class Together:
             diff_RK = self.draw[name] - self.draw[name][:, [k]]
             side_K = np.minimum((diff_RK <= 0).sum(0), (diff_RK >= 0).sum(0))
             return np.minimum(1.0, 2 * (side_K + 1) / (len(diff_RK) + 1))
-        diff_KG = self.sums[name] - self.sums[name][[k]]
-        total_K = np.abs(diff_KG.sum(1))
-        signs_RG = 2.0 * numpy_rng("flip", self._seed, name).integers(0, 2, (draws, diff_KG.shape[1])) - 1
-        extreme_K = (np.abs(signs_RG @ diff_KG.T) >= total_K - 1e-9).sum(0)
-        return np.where(np.abs(diff_KG).any(1), (extreme_K + 1) / (draws + 1), 1.0)
+        sum_KG, flip_RK = self.sums[name], self._flips(name)
+        total_K = np.abs(sum_KG.sum(1) - sum_KG[k].sum())
+        extreme_K = (np.abs(flip_RK - flip_RK[:, [k]]) >= total_K - 1e-9).sum(0)
+        return np.where((sum_KG != sum_KG[k]).any(1), (extreme_K + 1) / (len(flip_RK) + 1), 1.0)
+
+    def _flips(self, name: str) -> Array:
+        """(R, K): each method's total with the signs of groups flipped at random; differences of columns are flipped differences."""
+        if name not in self._flipped:
+            sum_KG = self.sums[name]
+            signs_RG = 2.0 * numpy_rng("flip", self._seed, name).integers(0, 2, (self._draws, sum_KG.shape[1])) - 1
+            self._flipped[name] = signs_RG @ sum_KG.T
+        return self._flipped[name]
 
 
 def holm(p_M: Sequence[float]) -> Array:

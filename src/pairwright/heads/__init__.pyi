@@ -10,10 +10,16 @@ from pairwright.heads.linear.class_penalty import ClassPenalty as ClassPenalty
 from pairwright.heads.linear.clip_adapter import ClipAdapter as ClipAdapter
 from pairwright.heads.linear.gda import GDA as GDA
 from pairwright.heads.linear.logistic import Logistic as Logistic
+from pairwright.heads.linear.one_vs_rest import OneVsRest as OneVsRest
 from pairwright.heads.linear.text_residual import TextResidual as TextResidual
+from pairwright.heads.stream.confident_views import ConfidentViews as ConfidentViews
+from pairwright.heads.stream.dynamic_cache import DynamicCache as DynamicCache
+from pairwright.heads.stream.prototype_memory import PrototypeMemory as PrototypeMemory
+from pairwright.heads.stream.zero_temperature import ZeroTemperature as ZeroTemperature
 from pairwright.heads.transport.gda_em import GDAEM as GDAEM
 from pairwright.heads.transport.lfa import LFA as LFA
 from pairwright.heads.zero_shot.classifier import ZeroShot as ZeroShot
+from pairwright.heads.zero_shot.context_posterior import ContextPosterior as ContextPosterior
 from pairwright.heads.zero_shot.description_ensemble import DescriptionEnsemble as DescriptionEnsemble
 from pairwright.heads.zero_shot.parameter_free_attention import ParameterFreeAttention as ParameterFreeAttention
 from pairwright.heads.zero_shot.prompt_ensemble import PromptEnsemble as PromptEnsemble

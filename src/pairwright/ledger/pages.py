@@ -38,6 +38,27 @@ def methods_page(entries: Sequence[Entry]) -> str:
     return head + _table("folder", "contract", "methods") + "\n".join(rows) + "\n"
 
 
+def choose_page(entries: Sequence[Entry]) -> str:
+    """The chooser: for every contract (I have this and want that) the methods that serve it, what each needs, and when to take which."""
+    rank = {status: i for i, status in enumerate(STATUSES)}
+    parts = [
+        "# Which method?\n\nFind what you have and what you want; within a table take the first whose *when* fits and whose *not when* "
+        "does not. Made from the methods' cards; those whose reason to exist has been [shown](claims.md) stand first. To see which is best "
+        "on data like yours, [compare them](protocol.md).\n"
+    ]
+    for kind in sorted({e.kind for e in entries}, key=lambda k: (-sum(e.kind.split("/")[0] == k.split("/")[0] for e in entries), k)):
+        have, _, want = LEAVES.get(kind, "").partition(" -> ")
+        what = f"I have {have} and want {want}" if want else (have or kind).capitalize()
+        parts += [f"\n## {what} {{ #{kind.replace('/', '-')} }}\n\n[{kind}]({leaf_path(kind)})\n\n"]
+        parts.append(_table("I have", "use", "when", "not when", "cost", "status"))
+        for e in sorted((e for e in entries if e.kind == kind), key=lambda e: (rank[e.status], e.id)):
+            c = e.card
+            use = f"[{_cell(c.name)}]({leaf_path(kind)}#{_anchor(e)})"
+            cells = (_cell(c.needs), use, *map(_cell, (c.use_when, c.not_when, c.cost)), e.status)
+            parts.append("| " + " | ".join(cells) + " |\n")
+    return "".join(parts)
+
+
 def leaf_page(kind: str, entries: Sequence[Entry]) -> str:
     """Chooser table and cards of one leaf."""
     parts = [

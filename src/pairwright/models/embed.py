@@ -115,7 +115,7 @@ def _images(
         if not ids:
             raise ValueError(f"none of the {len(sources)} images could be read ({first})")
         warnings.warn(f"{len(bad)} of {len(sources)} images were skipped ({first}{'; …' if len(bad) > 3 else ''})", stacklevel=4)
-    return _features(model, z_ND[: len(ids)], ids)
+    return _features(model, z_ND[: len(ids)], ids, run.name if run is not None else "")
 
 
 def _texts(model: DualEncoder, texts: list[str], batch_size: int, progress: bool | Report) -> Features:
@@ -134,12 +134,12 @@ def _texts(model: DualEncoder, texts: list[str], batch_size: int, progress: bool
         for part in order.split(batch_size):
             rows.append(model.text(ids_NL[part].to(model.device)).z_BD.float().cpu())
             tell(len(part))
-    return _features(model, torch.cat(rows)[order.argsort()], texts)
+    return _features(model, torch.cat(rows)[order.argsort()], texts, "torch-fp32")
 
 
-def _features(model: DualEncoder, z_ND: Tensor, ids: Sequence[str]) -> Features:
+def _features(model: DualEncoder, z_ND: Tensor, ids: Sequence[str], precision: str) -> Features:
     check_finite(z_ND)
-    return Features(z_ND.clone(), ids=tuple(ids), encoder=model.fingerprint)
+    return Features(z_ND.clone(), ids=tuple(ids), encoder=model.fingerprint, precision=precision)
 
 
 class _Progress:

@@ -2,7 +2,12 @@
 from pairwright.prompts.biomedcoop import BiomedCoOp as BiomedCoOp
 from pairwright.prompts.cocoop import CoCoOp as CoCoOp
 from pairwright.prompts.coop import CoOp as CoOp
+from pairwright.prompts.deep_prefix import DeepPrefix as DeepPrefix
+from pairwright.prompts.evolved_prompts import EvolvedPrompts as EvolvedPrompts
 from pairwright.prompts.kgcoop import KgCoOp as KgCoOp
+from pairwright.prompts.maple import MaPLe as MaPLe
 from pairwright.prompts.prograd import ProGrad as ProGrad
+from pairwright.prompts.promptsrc import PromptSRC as PromptSRC
 from pairwright.prompts.pseudolabel_tuning import PseudolabelTuning as PseudolabelTuning
+from pairwright.prompts.restore import RESTORE as RESTORE
 from pairwright.prompts.upl import UPL as UPL

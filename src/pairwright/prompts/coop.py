@@ -12,9 +12,9 @@ from torch import Tensor
 
 from pairwright.core.card import Card
 from pairwright.core.encoded import Encoded
-from pairwright.core.features import ClassText, EncoderMismatch, Features
+from pairwright.core.features import ClassText, Features
 from pairwright.prompts.fit import Descent, GradientRule, Term, fit_tokens, labels_of, rows_of
-from pairwright.prompts.tokens import encode_with, frozen, prompt_ids, start_tokens
+from pairwright.prompts.tokens import check_fitted, encode_with, frozen, prompt_ids, start_tokens
 
 CARD = Card(
     name="CoOp (context optimization)",
@@ -100,10 +100,7 @@ class CoOp:
 
     def ids(self, model: Any, names: Sequence[str]) -> Int[Tensor, "C L"]:
         """Token rows of class names with places for the learned tokens; refuses a model that these were not learned for."""
-        if not hasattr(self, "context_"):
-            raise ValueError(f"this {type(self).__name__} is not fitted yet: call fit(model, names, train) first")
-        if model.fingerprint != self.encoder_:
-            raise EncoderMismatch("these tokens were learned for another model: fit them again for this one")
+        check_fitted(self, model)
         return prompt_ids(model, names, self.context)[0]
 
     def parameters(self, model: Any) -> list[Tensor]:

@@ -1,7 +1,8 @@
-"""The one fitting loop of all prompt learners: cross-entropy of cached image features against class text that the learned tokens make.
+"""The one fitting loop of all prompt learners: cross-entropy of images against class text, either or both made by learned tokens.
 
-Only the text tower runs in a step, on one row a class: images were embedded once, before. A method adds terms to the loss, or a rule that
-combines the gradients of the parts; it never writes a loop of its own.
+Tokens on the text side alone learn from cached features: images were embedded once, before, and only the text tower runs in a step, on one
+row a class. Tokens inside the image tower learn from preprocessed images. A method adds terms to the loss, or a rule that combines the
+gradients of the parts; it never writes a loop of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pairwright.core.contracts import PromptLearner
 from pairwright.core.encoded import Encoded
 from pairwright.core.features import Features, check_finite, check_same_encoder
 from pairwright.core.numerics import generator
+from pairwright.prompts.images import Images
 from pairwright.prompts.tokens import frozen
 
 
@@ -60,12 +62,14 @@ class Descent:
 
 @dataclass(frozen=True)
 class Step:
-    """What one step made, for terms of the loss: text is (C, D), or (B, C, D) where it depends on the image; y_B holds the labels."""
+    """What one step made, for terms of the loss: text is (C, D), or (B, C, D) where it depends on the image; y_B holds the labels, rows_B
+    the places of the batch in the training set."""
 
     text: Tensor
     logits_BC: Tensor
     y_B: Tensor
     image: Encoded
+    rows_B: Tensor | None = None
 
 
 class Term(Protocol):
@@ -76,6 +80,9 @@ class Term(Protocol):
     def __call__(self, step: Step) -> Tensor: ...
 
 
+Look = Callable[[Tensor], Encoded]
+"""Rows of the training set (B,) -> their encoded images."""
+
 GradientRule = Callable[[Mapping[str, Sequence[Tensor]]], Sequence[Tensor]]
 """Gradients of the parts by name (``"task"`` is the cross-entropy), one for each parameter -> the gradients to descend."""
 
@@ -84,42 +91,50 @@ def fit_tokens(
     learner: PromptLearner,
     model: Any,
     ids_CL: Int[Tensor, "C L"],
-    z_ND: Float[Tensor, "N D"],
+    z_ND: Float[Tensor, "N D"] | Look,
     y_N: Int[Tensor, " N"],
     parameters: Sequence[Tensor],
     *,
     terms: Sequence[Term] = (),
     rule: GradientRule | None = None,
+    after_epoch: Callable[[int, int], None] | None = None,
     how: Descent,
     seed: int = 0,
 ) -> Float[Tensor, " S"]:
     """Train learned tokens so that learner.class_text(model, ids) classifies the rows z; returns the task loss (S,) of each step.
 
-    parameters: leaves, changed in place. Without a rule the gradient is that of the sum of cross-entropy and terms. The model is left as it
-    was, bit for bit. The same inputs give the same tokens; batches are drawn by a generator keyed by `seed`.
+    z_ND: cached features, or a function that encodes the images of some rows with the tokens as they are. parameters: leaves, changed in
+    place; where all of them are empty there is nothing to train. Without a rule the gradient is that of the sum of cross-entropy and terms.
+    Class text that no learned token reaches is made once. after_epoch(epoch, epochs): called behind each epoch, counted from 0. The model
+    is left as it was, bit for bit. The same inputs give the same tokens; batches are drawn by a generator keyed by `seed`.
     """
-    z_ND, y_N = z_ND.to(model.device), y_N.to(model.device)
-    optimiser = how.optimiser(parameters)
-    shots = len(y_N) / max(1, len(y_N.unique()))
-    losses = []
+    N, y_N, parameters = len(y_N), y_N.to(model.device), [p for p in parameters if p.numel()]
+    look = z_ND if callable(z_ND) else _cached(z_ND.to(model.device))
+    if not parameters:
+        return torch.zeros(0, device=model.device)
+    rates, optimiser = how.rates(N, N / max(1, len(y_N.unique()))), how.optimiser(parameters)
+    text, losses = None, []
     with frozen(model):
-        for epoch, rate in enumerate(how.rates(len(z_ND), shots)):
+        for epoch, rate in enumerate(rates):
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            order = torch.randperm(len(z_ND), generator=generator("prompts", seed, epoch, len(z_ND))).to(model.device)
+            order = torch.randperm(N, generator=generator("prompts", seed, epoch, N)).to(model.device)
             for rows in order.split(how.batch):
-                image = Encoded(z_ND[rows])
-                text = learner.class_text(model, ids_CL, image)
+                image = look(rows)
+                if text is None or text.requires_grad or text.ndim == 3:
+                    text = learner.class_text(model, ids_CL, image)
                 logits_BC = scores(text, image.z_BD, model.scale)
-                step = Step(text, logits_BC, y_N[rows], image)
+                step = Step(text, logits_BC, y_N[rows], image, rows)
                 parts = {"task": cross_entropy(logits_BC, y_N[rows]), **{t.name: t(step) for t in terms}}
                 for p, g in zip(parameters, _gradient(parts, parameters, rule)):
                     p.grad = g
                 optimiser.step()
                 losses.append(parts["task"].detach())
+            if after_epoch is not None:
+                after_epoch(epoch, len(rates))
     for p in parameters:
         p.grad = None
-    return torch.stack(losses) if losses else z_ND.new_zeros(0)
+    return torch.stack(losses) if losses else torch.zeros(0, device=model.device)
 
 
 def scores(text: Tensor, z_ND: Tensor, scale: float | Tensor) -> Float[Tensor, "N C"]:
@@ -136,11 +151,11 @@ def rows_of(train: Features | None, model: Any, who: object) -> Tensor:
     return train.z_ND
 
 
-def labels_of(train: Features, classes: int, who: object) -> Tensor:
+def labels_of(train: Features | Images, classes: int, who: object) -> Tensor:
     """One label per row (N,), each one of 0 … classes - 1."""
     if train.y_N is None or train.y_N.ndim != 1:
         found = "y_N=None" if train.y_N is None else f"labels of shape {tuple(train.y_N.shape)}"
-        raise ValueError(f"{type(who).__name__} needs one class per row; these {len(train)} features have {found}")
+        raise ValueError(f"{type(who).__name__} needs one class per row; these {len(train)} rows have {found}")
     bad = (train.y_N < 0) | (train.y_N >= classes)
     if bad.any():
         row = int(bad.nonzero()[0])
@@ -148,6 +163,10 @@ def labels_of(train: Features, classes: int, who: object) -> Tensor:
             f"label {int(train.y_N[row])} (row {row}) is outside of the {classes} class names: name the class, or map labels first"
         )
     return train.y_N
+
+
+def _cached(z_ND: Tensor) -> Look:
+    return lambda rows: Encoded(z_ND[rows])
 
 
 def _gradient(parts: Mapping[str, Tensor], parameters: Sequence[Tensor], rule: GradientRule | None) -> Sequence[Tensor]:

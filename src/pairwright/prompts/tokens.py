@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pairwright.core.encoded import Encoded
+from pairwright.core.features import EncoderMismatch
 from pairwright.core.numerics import generator, unit
 from pairwright.data.text.templates import fill, templates
 
@@ -58,12 +59,27 @@ def start_tokens(model: Any, ids_CL: Tensor, M: int, context: int | str, per_cla
     return start.to(model.device)
 
 
-def encode_with(model: Any, ids_CL: Int[Tensor, "C L"], tokens: Float[Tensor, "*C M E"]) -> Encoded:
-    """Run the text tower on rows whose tokens 1 … M are the given embeddings: one set for all (M, E), or one a row (C, M, E)."""
+def encode_with(
+    model: Any, ids_CL: Int[Tensor, "C L"], tokens: Float[Tensor, "*C M E"], deep: Sequence[Tensor | None] | None = None, **ask: Any
+) -> Encoded:
+    """Run the text tower on rows whose tokens 1 … M are the given embeddings: one set for all (M, E), or one a row (C, M, E).
+
+    deep: tokens that take the places from 1 on before block 0, 1, … (None: what the block before left there). ask: what else the tower
+    may be asked for, such as ``taps``.
+    """
     M = tokens.shape[-2]
     emb_CLE = model.embed_tokens(ids_CL)
     tokens_CME = tokens.to(emb_CLE.dtype).expand(len(ids_CL), -1, -1)
-    return model.text_from(torch.cat([emb_CLE[:, :1], tokens_CME, emb_CLE[:, 1 + M :]], 1), model.towers["text"].eot(ids_CL))
+    rows_CLE, tower = torch.cat([emb_CLE[:, :1], tokens_CME, emb_CLE[:, 1 + M :]], 1), model.towers["text"]
+    return tower.from_embeddings(rows_CLE, tower.eot(ids_CL), deep, **ask)
+
+
+def check_fitted(learner: Any, model: Any) -> None:
+    """Raise unless the learner's tokens were learned, and for this model."""
+    if not hasattr(learner, "encoder_"):
+        raise ValueError(f"this {type(learner).__name__} is not fitted yet: call fit(model, names, train) first")
+    if model.fingerprint != learner.encoder_:
+        raise EncoderMismatch("these tokens were learned for another model: fit them again for this one")
 
 
 @contextmanager

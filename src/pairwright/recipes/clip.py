@@ -44,8 +44,14 @@ class ClipConfig:
     steps: int = 0
     """Number of steps; 0 takes it from `epochs`."""
     batch: int = 64
-    micro: int = 0
-    """Rows per pass through the towers (gradient caching); 0: the whole batch."""
+    micro: int | Literal["auto"] = 0
+    """Rows per pass through the towers (gradient caching); 0: the whole batch; auto: found by trying, once, before the run starts."""
+    checkpoint_activations: bool = False
+    """Recompute the blocks of the towers in the backward pass: less memory, about a third more time."""
+    across: Literal["gather", "ring"] = "gather"
+    """How the pictures and captions of several processes meet: gather them all, or pass them round in less memory. The same numbers."""
+    shard: bool = False
+    """Split weights and optimizer state over the processes (FSDP2). Checkpoints fit any number of processes, sharded or not."""
     lr: float = 5e-5
     weight_decay: float = 0.1
     warmup: float = 0.1
@@ -97,9 +103,17 @@ def clip(data: str | None, out: Path, *, resume: bool = False, config: ClipConfi
         micro=config.micro or None,
         validate=own_retrieval(val, root) if len(val) else None,
         validate_every=config.validate_every,
+        checkpoint_activations=config.checkpoint_activations,
+        across=config.across,
     )
-    run(model, [stage], out, config=vars(config), seed=config.seed, resume=resume, save_every=config.save_every, precise=config.precision)
-    return save(model, out / "model")
+    run(
+        model, [stage], out, config=vars(config), seed=config.seed, resume=resume, save_every=config.save_every, precise=config.precision,
+        sharded=config.shard,
+    )  # fmt: skip
+    if dist.rank() == 0:
+        save(model, out / "model")
+    dist.barrier()
+    return out / "model"
 
 
 def with_captions(table: pa.Table, template: str) -> pa.Table:

@@ -12,13 +12,13 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pairwright.core import io
+from pairwright.core import dist, io
 from pairwright.data.cache import DecodedCache
 from pairwright.data.views import center
 from pairwright.losses.contrast.info_nce import InfoNCE
@@ -67,7 +67,8 @@ class SproutConfig:
     small_steps: int = 1308
     steps: int = 1900
     batch: int = 256
-    micro: int = 0
+    micro: int | Literal["auto"] = 0
+    """Rows per pass through the towers (gradient caching); 0: the whole batch; auto: found by trying, once, before the run starts."""
     lr: float = 1e-3
     weight_decay: float = 0.05
     distill: float = 1.0
@@ -121,6 +122,8 @@ def sprout(data: str | None, out: Path, *, resume: bool = False, config: SproutC
     optim = OptimConfig(config.lr, config.weight_decay, warmup=100, lr_scale=slower_text)
     stages.append(Stage("full", objective, pairs(config.size), config.steps, optim, validate=check(config.size), **more))
     run(model, stages, out, config=vars(config), seed=config.seed, resume=resume, save_every=config.save_every, precise=config.precision)
+    if dist.rank():
+        return out / "model"  # the first process writes it
     folder = save(model, out / "model")
     try:
         _sprout_card.write_card(folder, out)

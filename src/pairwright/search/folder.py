@@ -65,19 +65,22 @@ class FolderIndex:
     """All images below a folder, searchable in plain words.
 
     folder: searched with its subfolders. model: the encoder; each model has an index of its own. cache: where the embeddings are kept
-    between runs (the user's cache folder by default). Call `refresh` before the first search, and whenever the folder may have changed.
+    between runs (the user's cache folder by default). precision: as in `pairwright.embed`. Call `refresh` before the first search, and whenever the folder may have changed.
 
     A file counts as changed when its size or time stamp differ *and* its content does, so that copying or touching files costs no
     embedding. A moved file keeps its embedding. A file that cannot be read is remembered with the reason, and tried again when it changes.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], model: Any, *, cache: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], model: Any, *, cache: str | os.PathLike[str] | None = None, precision: str = "fp32"
+    ) -> None:
         self.folder = Path(folder).expanduser()
         if not self.folder.exists():
             raise FileNotFoundError(f"{folder} does not exist")
         if not self.folder.is_dir():
             raise ValueError(f"{folder} is a file: name the folder to search in")
         self.model = model
+        self.precision = precision
         where = hashlib.sha256(str(self.folder.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
         root = Path(cache) if cache is not None else io.cache_dir("folders")
         self.file = root / f"{where}-{model.fingerprint}.safetensors"
@@ -163,9 +166,8 @@ class FolderIndex:
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=r".*images were skipped")
-                found = embed(
-                    self.model, images=list(names), batch_size=batch_size, skip_bad=not strict, skipped=skipped, progress=progress
-                )
+                how = {"batch_size": batch_size, "precision": self.precision, "progress": progress}
+                found = embed(self.model, images=list(names), skip_bad=not strict, skipped=skipped, **how)
         except ValueError:
             if len(skipped) < len(names):
                 raise

@@ -1,4 +1,4 @@
-"""Random draws of the towers that belong to a row, whatever the micro-batch, the rank or the pass: dropout, patch dropout, stochastic depth.
+"""Dropout, patch dropout and stochastic depth that belong to a row, whatever the micro-batch, the rank or the pass.
 
 Noise whose first dimension goes with the rows is a hash of (the call, the row's place in the global batch, the place within the row). The
 call is named by a draw from torch's generator, so that a pass repeats another one if both start from the same seed. Noise of other shapes

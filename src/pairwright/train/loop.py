@@ -116,7 +116,7 @@ def _run_stage(
         raise ValueError(f"the stage {stage.name!r} has modifiers, which sharded training does not split: leave shard off")
     for modifier in stage.modifiers:
         modifier.attach(model)
-    plain, model = model, shard(model) if sharded else model
+    plain, model = model, shard(model) if sharded else precision.lay_out(model)
     stage.objective.to(device)
     named = [*model.named_parameters(), *((f"objective.{n}", p) for n, p in stage.objective.named_parameters())]
     optimizer = optim.adamw(named, stage.optim)
@@ -148,9 +148,8 @@ def _run_stage(
         for step, batch in enumerate(ahead(stage.source.batches(start), stage.steps - start), start):
             lr = stage.optim.lr * schedule.cosine(step, stage.steps, stage.optim.warmup, stage.optim.floor)
             optim.set_lr(optimizer, lr)
-            values = gradients(
-                model, stage.objective, to(batch, device), seed=seed_of(seed, index, step), micro=stage.micro, across=stage.across, towers=towers
-            )  # fmt: skip
+            how = {"seed": seed_of(seed, index, step), "micro": stage.micro, "across": stage.across}
+            values = gradients(model, stage.objective, to(batch, device), towers=towers, **how)
             norm = optim.clip_gradients(optimizer, stage.optim.clip_norm)
             # one bad batch must not end a run of hours, nor pass unseen
             skipped += optim.step_if_finite(optimizer, norm)
@@ -164,15 +163,9 @@ def _run_stage(
             if log is not None:
                 log.step(1, stage.source.batch_size)
                 if done % log_every == 0 or done == stage.steps:
-                    numbers = {name: float(v) for name, v in values.items()} | ({"skipped": float(skipped)} if skipped else {})
-                    extra = {
-                        "stage": stage.name,
-                        "lr": lr,
-                        "grad_norm": float(norm),
-                        "scale": float(model.scale.detach()),
-                        "samples/s": log.rate(),
-                    }
-                    log.write(before + done, {**numbers, **extra})
+                    numbers = {**values, "grad_norm": norm, "scale": model.scale.detach(), **({"skipped": skipped} if skipped else {})}
+                    words = {"stage": stage.name, "lr": lr, "samples/s": log.rate()}
+                    log.write(before + done, {name: float(v) for name, v in numbers.items()} | words)
             if stage.validate is not None and stage.validate_every and done % stage.validate_every == 0:
                 _validate(plain, model, ema, stage, before + done, log)
             stopping = bool(dist.max_over_ranks(torch.tensor(float(stop.asked), device=dist.device())))

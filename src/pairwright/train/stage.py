@@ -47,11 +47,13 @@ def everything(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Stage:
-    """One part of a recipe. trainable: which parameters move, by name. micro: rows per tower pass (None: the whole batch; ``"auto"``: found
-    by trying before the run starts); smaller values give the same gradient in less memory by gradient caching. checkpoint_activations:
-    recompute the blocks of the towers in the backward pass. across: how negatives of other processes are met, see core.rows. validate: called every `validate_every` steps with the (averaged)
-    model, returns numbers for the log; it may look at validation data only. modifiers: plugs that change the model for the time of the
-    stage (LoRA, norms only); attached in this order, folded in the opposite one."""
+    """One part of a recipe.
+
+    trainable: which parameters move, by name. micro: rows per tower pass (None: the whole batch; ``"auto"``: found by trying before the
+    run starts); smaller values give the same gradient in less memory by gradient caching. checkpoint_activations: recompute the blocks of
+    the towers in the backward pass. across: how negatives of other processes are met, see core.rows. validate: called every
+    `validate_every` steps with the (averaged) model, returns numbers for the log; it may look at validation data only. modifiers: plugs
+    that change the model for the time of the stage (LoRA, norms only); attached in this order, folded in the opposite one."""
 
     name: str
     objective: Sum

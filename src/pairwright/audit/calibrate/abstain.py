@@ -29,8 +29,8 @@ CARD = Card(
     aliases=("selective classification", "reject option", "selective risk", "none of these", "risk control"),
     neighbours=("audit/calibrate/temperature",),
     deviations=(
-        "coverages are tested from small to large, each at level delta, up to the first failure, in place of a binary search whose bound is "
-        "divided by the number of its steps: valid for the same reason, and it answers more (see the check)",
+        "coverages are tested from small to large, each at level delta, up to the first failure, in place of a binary search whose bound is"
+        " divided by the number of its steps: valid for the same reason, and it answers more",
     ),
     checks=("mechanism:abstain",),
 )
@@ -91,6 +91,6 @@ class Abstain:
 
 def binomial_tail(k: int, n: int, p: float) -> float:
     """P(Bin(n, p) <= k)."""
-    i = torch.arange(k + 1, dtype=torch.float64)
-    ways = torch.lgamma(torch.tensor(n + 1.0, dtype=torch.float64)) - torch.lgamma(i + 1) - torch.lgamma(n - i + 1)
-    return float(torch.logsumexp(ways + i * math.log(p) + (n - i) * math.log1p(-p), 0).exp().clamp(max=1.0))
+    start, odds = math.lgamma(n + 1), (math.log(p), math.log1p(-p))
+    each = (start - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * odds[0] + (n - i) * odds[1] for i in range(k + 1))
+    return min(1.0, math.fsum(map(math.exp, each)))

@@ -26,7 +26,7 @@ CARD = Card(
     needs="logits of rows that the classifier has not learned from, and their labels",
     cost="about 60 passes over the logits",
     use_when="probabilities are shown or thresholded; from some 20 held-out rows on",
-    not_when="single classes are wrong in their own ways (vector scaling with many rows); logits of the training rows (T would be too small)",
+    not_when="single classes are wrong in their own ways (vector scaling with many rows); logits of training rows (T is too small then)",
     aliases=("temperature", "calibrator", "Platt scaling with one parameter"),
     also=("clip-holistic-robustness",),
     neighbours=("audit/calibrate/abstain", "metrics/calibration_error"),
@@ -47,8 +47,8 @@ _FLOOR = 1e4  # stands in for -inf, in units of the spread
 class Temperature:
     """Calibrate class scores with one temperature: probabilities become as sure as the answers are right, and no answer changes.
 
-    smooth in [0, 1): share of each label that is spread evenly over all classes that the classifier knows. `fit` learns temperature_ on held-out logits (N, C)
-    and labels; `apply` gives probabilities.
+    smooth in [0, 1): share of each label that is spread evenly over all classes that the classifier knows. `fit` learns temperature_ on
+    held-out logits (N, C) and labels; `apply` gives probabilities.
 
     >>> import torch
     >>> t = Temperature().fit(torch.tensor([[4.0, 0.0]] * 4), [0, 0, 0, 1])

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from pairwright.cli import show
-from pairwright.cli.options import Json, Model, Paths, Strict, Top
+from pairwright.cli.options import Json, Paths, Precision, Strict, Top
 
 
 def classify(
@@ -23,18 +23,27 @@ def classify(
             help="Sentence with {} for the class name, or the name of a shipped list (simple, icon …). Repeat for more sentences.",
         ),
     ] = (),
-    model: Model = "sprout",
+    bundle: Annotated[
+        Path | None, Parameter(help="Classify with what `pairwright adapt` made (its folder); --labels then picks classes.")
+    ] = None,
+    model: Annotated[
+        str | None, Parameter(help="Model name, see `pairwright models` (sprout if not given; that of the bundle with --bundle).")
+    ] = None,
     top: Top = 3,
+    precision: Precision = "auto",
     strict: Strict = False,
     json: Json = False,
 ) -> None:
-    """Sort images into classes named in words, without training.
+    """Sort images into classes named in words, or with a classifier of your own.
+
+    Nothing is trained. An image that a bundle's classifier is not sure enough of is "none of these".
 
     For example:
 
         pairwright classify photo.jpg --labels "cat,dog"
         pairwright classify icons/ --labels-file names.txt --top 1 --json
         pairwright classify icons/ --labels "apple,pear" --template "a drawing of a {}"
+        pairwright classify icons/ --bundle bundle/
     """
     from pairwright.cli.load import load
     from pairwright.cli.options import at_least_one
@@ -42,10 +51,17 @@ def classify(
     from pairwright.quick import image_files, read_labels
 
     at_least_one("--top", top)
+    if bundle is not None:
+        if template:
+            raise ValueError("--template belongs to class names in words; a bundle has its own")
+        some = None if labels is None and labels_file is None else read_labels(labels, labels_file)
+        return _with_bundle(bundle, paths, some, model, top, strict, json)
     names = read_labels(labels, labels_file)
     files = image_files(paths)
+    model = model or "sprout"
     with show.bar("classifying") as progress:
-        found = answer(load(model), files, names, templates=templates_of(template), top=top, strict=strict, progress=progress)
+        ask = {"templates": templates_of(template), "top": top, "strict": strict, "precision": precision}
+        found = answer(load(model), files, names, progress=progress, **ask)
     show.skipped(found.skipped)
     if json:
         answers = [{"path": a.id, "labels": [{"label": l, "probability": round(p, 6)} for l, p in a.best]} for a in found.answers]
@@ -54,6 +70,28 @@ def classify(
     rows = [(a.id, *(cell for label, p in a.best for cell in (label, p))) for a in found.answers]
     places = len(found.answers[0].best)
     show.out(show.table(rows, ("image", *(h for j in range(places) for h in (("label" if j == 0 else f"#{j + 1}"), "p")))))
+
+
+def _with_bundle(
+    folder: Path, paths: tuple[Path, ...], labels: list[str] | None, model: str | None, top: int, strict: bool, json: bool
+) -> None:
+    from pairwright.quick import image_files
+    from pairwright.serve.bundle import load_bundle
+
+    bundle = load_bundle(folder, model)
+    files = image_files(paths)
+    with show.bar("classifying") as progress:
+        found = bundle.classify(files, top=top, labels=labels, strict=strict, progress=progress)
+    show.skipped(found.skipped)
+    if json:
+        answers = [
+            {"path": v.id, "said": list(v.said), "labels": [{"label": l, "probability": round(p, 6)} for l, p in v.best]}
+            for v in found.verdicts
+        ]
+        show.as_json({"bundle": str(folder), "answers": answers, "skipped": dict(found.skipped)})
+        return
+    rows = [(v.id, ", ".join(v.said) or "none of these", v.best[0][1], ", ".join(f"{l} {p:.2f}" for l, p in v.best[1:])) for v in found]
+    show.out(show.table(rows, ("image", "answer", "p", "next")))
 
 
 def templates_of(given: tuple[str, ...]) -> str | list[str] | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from pairwright.cli import show
-from pairwright.cli.options import Json, Model, Paths, Strict
+from pairwright.cli.options import Json, Model, Paths, Precision, Strict
 
 
 def embed(
@@ -16,6 +16,7 @@ def embed(
     out: Annotated[Path, Parameter(help="The file to write, safetensors.")],
     model: Model = "sprout",
     batch_size: Annotated[int, Parameter(help="Images embedded at a time.")] = 128,
+    precision: Precision = "auto",
     strict: Strict = False,
     json: Json = False,
 ) -> None:
@@ -35,11 +36,12 @@ def embed(
     at_least_one("--batch-size", batch_size)
     files = image_files(paths)
     with show.bar("embedding") as progress:
-        features, skipped = embed_all(load(model), files, batch_size=batch_size, strict=strict, progress=progress)
+        features, skipped = embed_all(load(model), files, batch_size=batch_size, precision=precision, strict=strict, progress=progress)
     show.skipped(skipped)
     features.save(out)
     rows, width = features.z.shape
     if json:
-        show.as_json({"out": str(out), "rows": rows, "width": width, "encoder": features.encoder, "skipped": skipped})
+        made = {"encoder": features.encoder, "precision": features.precision}
+        show.as_json({"out": str(out), "rows": rows, "width": width, **made, "skipped": skipped})
     else:
-        show.out(f"{rows} images x {width} numbers -> {out}")
+        show.out(f"{rows} images x {width} numbers -> {out} ({features.precision})")

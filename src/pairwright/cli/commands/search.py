@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from pairwright.cli import show
-from pairwright.cli.options import Json, Model, Strict, Top
+from pairwright.cli.options import Json, Model, Precision, Strict, Top
 
 
 def search(
@@ -20,6 +20,7 @@ def search(
     html: Annotated[Path | None, Parameter(help="Also write the hits as a page with pictures.")] = None,
     model: Model = "sprout",
     rebuild: Annotated[bool, Parameter(negative="", show_default=False, help="Embed the whole folder again.")] = False,
+    precision: Precision = "auto",
     strict: Strict = False,
     json: Json = False,
 ) -> None:
@@ -44,7 +45,7 @@ def search(
         raise ValueError('say what to look for: either words, pairwright search FOLDER "red apple", or --image query.png')
     # a query that cannot be read should not cost the reading of a whole folder first
     picture = open_image(image, alpha=True) if image is not None else None
-    index = FolderIndex(path, load(model))
+    index = FolderIndex(path, load(model), precision=precision)
     with show.bar("embedding new images") as progress:
         changes = index.refresh(rebuild=rebuild, strict=strict, progress=progress)
     show.skipped(changes.skipped)

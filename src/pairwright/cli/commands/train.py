@@ -35,9 +35,11 @@ def train(
         pairwright train sprout --data pairs.parquet --out runs/mine --set steps=2000 --set batch=256
         pairwright train sprout --out runs/sprout --resume
         pairwright train sprout --dry-run --json
+        torchrun --nproc-per-node 4 -m pairwright train clip --data pairs.parquet --out runs/mine --set batch=32768 --set micro=auto
     """
     from pairwright.cli import recipes
     from pairwright.cli.overrides import override
+    from pairwright.core import dist
 
     if recipe == "list":
         found = recipes.available()
@@ -57,9 +59,14 @@ def train(
         return
     if out is None:
         raise ValueError("--out is missing: name the folder that the run writes to")
-    if out.is_dir() and any(out.iterdir()) and not resume:
+    dist.start()
+    if dist.same_on_all(out.is_dir() and any(out.iterdir())) and not resume:
         raise ValueError(f"{out} is not empty: add --resume to go on with the run in it, or choose another --out")
     run(data, out, resume=resume, config=config)
+    first = dist.rank() == 0
+    dist.stop()
+    if not first:
+        return
     if json:
         from pairwright.core.io import read_json
 

@@ -66,7 +66,9 @@ class ContextPosterior:
         missing = (prompts_CKD == 0).all(-1)
         if missing.any():
             c, k = (int(i) for i in missing.nonzero()[0])
-            raise ValueError(f"class {text.names[c]!r} has no prompt for context {k}: every class needs the same contexts in the same order")
+            raise ValueError(
+                f"class {text.names[c]!r} has no prompt for context {k}: every class needs the same contexts in the same order"
+            )
         self.prompts_, self.encoder_ = unit(prompts_CKD), text.encoder
         self.scale_ = text.scale if self.scale is None else self.scale
         self.temperature_ = self.temperature

@@ -108,8 +108,8 @@ def _measure(
     usable = [t.seconds for t in known.values() if accepted(t, precision)]
     if not usable and precision == "auto":
         usable = [_seconds(exact, job.x_B3HW[:2])]
-    # measuring takes a few runs of the calibration pictures besides the opening
-    pays = lambda c: not usable or worth_trying(c.opening + (ROUNDS + 1) * len(job.x_B3HW) * min(usable), min(usable), images)
+    # besides the opening, measuring takes the calibration pictures once in fp32 and a few times in the new backend
+    pays = lambda c: not usable or worth_trying(c.opening + 2 * len(job.x_B3HW) * min(usable), min(usable), images)
     if not any(pays(c) for c in new if c.name != "torch-fp32"):
         return ([Trial("torch-fp32", "fp32", usable[0], 0.0, 1.0, 1.0)] if not known and precision == "auto" else []), {}
     trials: list[Trial] = []
@@ -132,16 +132,18 @@ def _measure(
 
 
 def trial_of(c: Candidate, job: Job, want_BD: Tensor) -> tuple[Trial, Run | None]:
-    """Build a candidate, compare its rows with fp32's, and time it. Whatever goes wrong in a backend makes it refused, not the user's job."""
+    """Build a candidate, compare its rows with fp32's, and time it. What goes wrong in it makes it refused, it does not end the job."""
     try:
         run = _build(c, job)
         start = time.perf_counter()
         if c.files:  # as it will be in the next process, which finds the exported graph
             run = _build(c, job)
             first = run(job.x_B3HW)
+            _wait(job.device)
             opening = time.perf_counter() - start
         else:
             first = run(job.x_B3HW)
+            _wait(job.device)
             opening = c.opening + time.perf_counter() - start
         low, mean = closeness(first, want_BD)
         return Trial(c.name, c.precision, _seconds(run, job.x_B3HW), opening, low, mean), run

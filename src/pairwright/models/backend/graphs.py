@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,17 @@ def exported(tower: nn.Module, hw: tuple[int, int], folder: Path) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantiser advises on the root logger what to do before it; a user who embeds pictures has no use for that."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def dynamic_int8(tower: nn.Module, hw: tuple[int, int], folder: Path) -> Path:
     """Products in int8; the range of the activations is that of each batch."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -46,7 +60,7 @@ def dynamic_int8(tower: nn.Module, hw: tuple[int, int], folder: Path) -> Path:
     path = folder / "int8_dynamic.onnx"
     if not path.is_file():
         source = exported(tower, hw, folder)
-        with io.atomic(path) as tmp:
+        with io.atomic(path) as tmp, _quiet():
             quantize_dynamic(source, tmp, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, weight_type=QuantType.QInt8)
     return path
 
@@ -67,7 +81,7 @@ def static_int8(tower: nn.Module, x_B3HW: Tensor, folder: Path) -> Path:
     if not path.is_file():
         source = exported(tower, (x_B3HW.shape[2], x_B3HW.shape[3]), folder)
         kinds = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8, "per_channel": True}
-        with io.atomic(path) as tmp:
+        with io.atomic(path) as tmp, _quiet():
             ops = ["MatMul", "Gemm", "Conv"]
             quantize_static(source, tmp, Pictures(), quant_format=QuantFormat.QDQ, op_types_to_quantize=ops, **kinds)
     return path

@@ -101,7 +101,8 @@ class PackedBlock(nn.Module):
         self.proj = PackedLinear(block.mlp.c_proj.weight, block.mlp.c_proj.bias)
 
     def forward(self, x_BLE: Tensor, *, causal: bool = False, mask_BL: Tensor | None = None, rewrite: Any = None, **_: Any) -> Tensor:
-        assert mask_BL is None and rewrite is None, "packed towers take no masks and no rewritten attention"
+        assert mask_BL is None, "packed towers take no masks"
+        assert rewrite is None, "packed towers take no rewritten attention"
         B, L, _E = x_BLE.shape
         q, k, v = self.qkv(self.ln_1(x_BLE)).view(B, L, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         heads = F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).flatten(2)

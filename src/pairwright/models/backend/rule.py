@@ -49,7 +49,8 @@ def choose(trials: Iterable[Trial], precision: str = "auto", images: int = 10**9
     if not good:
         seen = "; ".join(f"{t.name}: {t.error or f'cosine {t.cosine_min:.4f} at least, {t.cosine_mean:.4f} in the mean'}" for t in trials)
         raise ValueError(
-            f"no {precision} backend is close enough to fp32 for this model on this machine ({seen or 'none was tried'}): use precision='auto'"
+            f"no {precision} backend is close enough to fp32 for this model on this machine ({seen or 'none was tried'}): "
+            "use precision='auto'"
         )
     cost = lambda t: t.opening + images * t.seconds
     best = min(good, key=cost)
@@ -58,5 +59,5 @@ def choose(trials: Iterable[Trial], precision: str = "auto", images: int = 10**9
 
 
 def worth_trying(expected_opening: float, best_seconds: float, images: int) -> bool:
-    """Whether measuring another backend can pay: at twice the best speed so far, the images ahead would have to repay it."""
-    return images * best_seconds / 2 > expected_opening
+    """Whether measuring another backend can pay: if it saved a third of the time, the images ahead would have to repay it."""
+    return images * best_seconds / 3 > expected_opening

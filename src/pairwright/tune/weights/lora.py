@@ -79,11 +79,11 @@ class LowRank(nn.Module):
     def __init__(self, place: Place, rank: int, gain: float, dropout: float, rng: torch.Generator) -> None:
         super().__init__()
         self.starts, self.gain, self.dropout = place.starts, gain, nn.Dropout(dropout)
-        S, H, inputs, device = len(place.starts), place.height, place.weight.shape[1], place.weight.device
+        S, H, inputs, device = len(place.starts), place.height, place.weight_OI.shape[1], place.weight_OI.device
         bound = inputs**-0.5
         self.down_SRI = nn.Parameter(((2 * torch.rand(S, rank, inputs, generator=rng) - 1) * bound).to(device))
         self.up_SHR = nn.Parameter(torch.zeros(S, H, rank, device=device))
 
-    def forward(self, weight_OI: Tensor) -> Tensor:
+    def forward(self, weight: Tensor) -> Tensor:
         kept_I = self.dropout(torch.ones_like(self.down_SRI[0, 0]))
-        return add_rows(weight_OI, self.gain * self.up_SHR @ (self.down_SRI * kept_I), self.starts)
+        return add_rows(weight, self.gain * self.up_SHR @ (self.down_SRI * kept_I), self.starts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,8 @@ class Mover:
     detach with the bits that were there before. moving_: parameter names as the attached model calls them -> the parameters that move.
     """
 
+    plain: ClassVar[bool] = True
+    """Whether fold leaves a model with the names that it had."""
     moving_: dict[str, nn.Parameter]
 
     def attach(self, model: DualEncoder) -> None:
@@ -146,11 +148,11 @@ class Addition(Mover):
         del self._places, self._order
 
 
-def add_rows(weight_OI: Tensor, update_SHI: Tensor, starts: Sequence[int]) -> Tensor:
-    """The weight with the S blocks of an update (S, H, I) added at the rows from `starts` on."""
+def add_rows(weight: Tensor, update_SHI: Tensor, starts: Sequence[int]) -> Tensor:
+    """The weight, a matrix or a kernel, with the S blocks of an update (S, H, I) added at the rows from `starts` on."""
     S, H, _ = update_SHI.shape
-    update_RI = update_SHI.flatten(0, 1).to(weight_OI.dtype)
-    if weight_OI.shape[0] == S * H:
-        return weight_OI + update_RI
-    rows_R = torch.cat([torch.arange(s, s + H, device=weight_OI.device) for s in starts])
-    return weight_OI.index_add(0, rows_R, update_RI)
+    update_R = update_SHI.reshape(S * H, *weight.shape[1:]).to(weight.dtype)
+    if weight.shape[0] == S * H:
+        return weight + update_R
+    rows_R = torch.cat([torch.arange(s, s + H, device=weight.device) for s in starts])
+    return weight.index_add(0, rows_R, update_R)

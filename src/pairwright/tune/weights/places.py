@@ -1,4 +1,4 @@
-"""Where the weight matrices of a transformer are: queries, keys, values, outputs and feed-forward layers, in any naming in circulation."""
+"""Where the weight matrices of a tower are: queries, keys, values, outputs and feed-forward layers, in any naming in circulation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ NAMES = ("q", "k", "v", "o", "fc", "proj")
 
 @dataclass(frozen=True)
 class Place:
-    """One weight matrix to change: `module.name`, called `path` in the model, and the first row of each block of `height` rows in it."""
+    """One weight matrix to change: `module.name`, called `path` in the model, and the first row of each block of `height` rows in it.
+
+    A kernel (O, I, k, k) counts as a matrix of O rows.
+    """
 
     path: str
     module: nn.Module
@@ -46,16 +49,16 @@ class Place:
     height: int
 
     @property
-    def weight(self) -> Tensor:
-        return getattr(self.module, self.name)
+    def weight_OI(self) -> Tensor:
+        return getattr(self.module, self.name).flatten(1)
 
 
 def places(model: DualEncoder, towers: Sequence[str], parts: Sequence[str]) -> list[Place]:
     """The matrices that `parts` name in some towers, in the model's own order.
 
     parts: of ``q k v o fc proj`` (queries, keys, values, output of the attention, the two feed-forward layers), or patterns of whole
-    parameter names as the tower calls them (``"transformer.resblocks.11.*"``, ``"net.*.weight"``) that match matrices. Raises ValueError
-    where a tower has none of them, naming those that it has.
+    parameter names as the tower calls them (``"transformer.resblocks.11.*"``, ``"stages.*"``) that match matrices and kernels. Raises
+    ValueError where a tower has none of them, naming those that it has.
     """
     found = []
     for name in towers:
@@ -63,14 +66,14 @@ def places(model: DualEncoder, towers: Sequence[str], parts: Sequence[str]) -> l
             raise ValueError(f"this model has no {name!r} tower; it has {', '.join(model.towers)}")
         tower, here, others = model.towers[name], [], []
         for path, module in tower.named_modules():
-            if parametrize.is_parametrized(module) and any(p.ndim == 2 for p in module.parameters()):
+            if parametrize.is_parametrized(module) and any(p.ndim >= 2 for p in module.parameters()):
                 raise ValueError(f"the weights of {path} are already changed by another method: fold or detach that one first")
             for own, p in module.named_parameters(recurse=False):
                 full = f"{path}.{own}" if path else own
                 starts, height = _blocks(full, p, parts, module)
                 if starts:
                     here.append(Place(f"towers.{name}.{full}", module, own, starts, height))
-                elif p.ndim == 2:
+                elif p.ndim >= 2:
                     others.append(full)
         if not here:
             has = f"{', '.join(others[:4])}{' …' if len(others) > 4 else ''}" if others else "none"
@@ -84,7 +87,7 @@ def places(model: DualEncoder, towers: Sequence[str], parts: Sequence[str]) -> l
 
 def _blocks(full: str, p: Tensor, parts: Sequence[str], module: nn.Module) -> tuple[tuple[int, ...], int]:
     """First rows of the blocks of this parameter that were asked for, and their height; no rows where it is not one of them."""
-    if p.ndim != 2 or isinstance(module, nn.Embedding):
+    if p.ndim < 2 or isinstance(module, nn.Embedding):
         return (), 0
     if any(part not in NAMES and fnmatchcase(full, part) for part in parts):
         return (0,), p.shape[0]

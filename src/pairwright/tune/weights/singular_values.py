@@ -65,11 +65,11 @@ class Stretch(nn.Module):
         super().__init__()
         self.starts = place.starts
         with torch.no_grad():
-            blocks_SHI = torch.stack([place.weight[s : s + place.height] for s in place.starts]).float()
+            blocks_SHI = torch.stack([place.weight_OI[s : s + place.height] for s in place.starts]).float()
             u_SHK, s_SK, v_SKI = torch.linalg.svd(blocks_SHI, full_matrices=False)
         self.register_buffer("u_SHK", u_SHK, persistent=False)
         self.register_buffer("v_SKI", v_SKI, persistent=False)
         self.delta_SK = nn.Parameter(torch.zeros_like(s_SK))
 
-    def forward(self, weight_OI: Tensor) -> Tensor:
-        return add_rows(weight_OI, (self.u_SHK * self.delta_SK.unsqueeze(1)) @ self.v_SKI, self.starts)
+    def forward(self, weight: Tensor) -> Tensor:
+        return add_rows(weight, (self.u_SHK * self.delta_SK.unsqueeze(1)) @ self.v_SKI, self.starts)

@@ -1,0 +1,186 @@
+"""The bundle: exact after a round trip, and refused where anything does not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from pairwright.core import io
+from pairwright.core.features import EncoderMismatch, Features
+from pairwright.data.world.simulate import simulate
+from pairwright.heads.cache.tip_adapter import TipAdapter
+from pairwright.heads.linear.gda import GDA
+from pairwright.heads.linear.one_vs_rest import OneVsRest
+from pairwright.heads.zero_shot.classifier import ZeroShot
+from pairwright.recipes.adapt.committee import Committee, Member
+from pairwright.recipes.adapt.kinds import AnyOf, OneOf
+from pairwright.recipes.adapt.learn import Wish
+from pairwright.serve import write
+from pairwright.serve.bundle import META, load_bundle
+from pairwright.serve.write import check_target, save_bundle
+
+SIM = simulate(0, classes=3, shots=4, width=8, test_per_class=4)
+NAMES = ("red", "green", "blue")
+
+
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write, "write_report", lambda out, folder: io.write_text(folder / "report.html", "<p>"))
+
+
+def made(multi: bool = False) -> SimpleNamespace:
+    """What the writer reads of an `Adapted`."""
+    heads = [OneVsRest()] if multi else [TipAdapter(), GDA()]
+    members = [Member(f"id {i}", f"label {i}", h.fit(SIM.train, SIM.text), 0.5 + i, 0.0) for i, h in enumerate(heads)]
+    committee = Committee(members, AnyOf() if multi else OneOf(), 1.5, 0.1 if multi else 0.0, 0.0 if multi else 0.55)
+    if multi:
+        committee = Committee(members, AnyOf(), 1.5, 0.1, 0.0, torch.tensor([0.2, 0.5, 1.1], dtype=torch.float64))
+    return SimpleNamespace(
+        learned=SimpleNamespace(committee=committee, promised=not multi),
+        problem=SimpleNamespace(names=NAMES, multi=multi),
+        text=SIM.text,
+        model_name="tiny",
+        after=SIM.train.encoder,
+        preprocess={"size": 32},
+        templates="simple",
+        wish=Wish(),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return save_bundle(made(), tmp_path / "b")
+
+
+def edit(folder: Path, **changes) -> None:
+    meta = io.read_json(folder / META)
+    for path, value in changes.items():
+        at = meta
+        *way, last = path.split("__")
+        for key in way:
+            at = at[int(key) if key.isdigit() else key]
+        at[last] = value
+    (folder / META).write_text(json.dumps(meta))
+
+
+@pytest.mark.parametrize("multi", [False, True])
+def test_a_round_trip_is_exact(tmp_path, multi):
+    before = made(multi)
+    bundle = load_bundle(save_bundle(before, tmp_path / "b"))
+    c = before.learned.committee
+    p = c.probabilities(SIM.test)
+    assert torch.equal(bundle.probabilities(SIM.test), p)
+    assert sorted(f.name for f in (tmp_path / "b").iterdir())[:2] == ["bundle.json", "head-0.safetensors"]
+    assert [f.name for f in tmp_path.iterdir()] == ["b"]  # nothing temporary is left
+    for verdict, said, row in zip(bundle.verdicts(SIM.test, top=2), c.said(p), p, strict=True):
+        assert verdict.said == tuple(NAMES[i] for i in said)
+        assert verdict.best[0] == (NAMES[int(row.argmax())], float(row.max()))
+        assert len(verdict.best) == 2
+    if not multi:
+        assert any(not v.said for v in bundle.verdicts(SIM.test))  # the threshold of 0.55 leaves some out
+        assert all(bool(v.said) == (v.best[0][1] >= 0.55) for v in bundle.verdicts(SIM.test))
+
+
+def test_some_classes_only(folder):
+    bundle = load_bundle(folder)
+    two = bundle.verdicts(SIM.test, labels=["blue", "red"])
+    p = bundle.probabilities(SIM.test)[:, [2, 0]]
+    assert two[0].best[0][1] == pytest.approx(float((p / p.sum(1, keepdim=True))[0].max()))
+    with pytest.raises(ValueError, match="no class 'reed'; did you mean 'red'"):
+        bundle.verdicts(SIM.test, labels=["reed"])
+
+
+def test_features_of_another_encoder_and_bad_rows_are_refused(folder):
+    bundle = load_bundle(folder, SimpleNamespace(fingerprint="another"))
+    with pytest.raises(EncoderMismatch):
+        bundle.probabilities(Features(SIM.test.z, encoder="another"))
+    with pytest.raises(EncoderMismatch, match="made with tiny"):
+        bundle.classify(["x.png"])
+    with pytest.raises(ValueError, match="row 0"):
+        bundle.probabilities(torch.full((1, 8), torch.nan))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"members__0__file": "../head-0.safetensors"}, "not the name of a head"),
+        ({"members__0__file": "/etc/passwd"}, "not the name of a head"),
+        ({"members__0__file": "head-7.safetensors"}, "missing"),
+        ({"members__0__file": 3}, "not the name of a head"),
+        ({"members__0__sha256": "00"}, "has changed"),
+        ({"members": []}, "no head"),
+        ({"members": "x"}, "damaged"),
+        ({"classes": ["red", "green"]}, "scores of shape"),
+        ({"classes": ["red", "red", "blue"]}, "given twice"),
+        ({"classes": "red"}, "classes are a list"),
+        ({"model__width": 9}, "width 9"),
+        ({"model__width": -1}, "width"),
+        ({"model__fingerprint": "another"}, "another encoder"),
+        ({"model": {}}, "damaged"),
+        ({"slope": "1"}, "finite number"),
+        ({"threshold": float("inf")}, "finite number"),
+        ({"thresholds": [0.5, 0.5, 0.5]}, "thresholds"),
+        ({"format": 99}, "format 99"),
+        ({"kind": "other"}, "does not describe"),
+    ],
+)
+def test_hostile_and_damaged_bundles_are_refused(folder, changes, message):
+    edit(folder, **changes)
+    with pytest.raises(ValueError, match=message):
+        load_bundle(folder)
+
+
+def test_links_pickles_and_other_files_are_refused(folder, tmp_path):
+    head = folder / "head-0.safetensors"
+    raw = head.read_bytes()
+    elsewhere = tmp_path / "elsewhere"
+    head.rename(elsewhere)
+    head.symlink_to(elsewhere)
+    with pytest.raises(ValueError, match="link to elsewhere"):
+        load_bundle(folder)
+    head.unlink()
+    head.write_bytes(b"PK\x03\x04" + raw)
+    edit(folder, members__0__sha256=io.hash_file(head))
+    with pytest.raises(ValueError, match="pickle"):
+        load_bundle(folder)
+    (folder / META).write_text("{")
+    with pytest.raises(ValueError, match="JSON"):
+        load_bundle(folder)
+    with pytest.raises(FileNotFoundError, match=r"no bundle\.json"):
+        load_bundle(tmp_path)
+
+
+def test_an_older_bundle_is_replaced_and_anything_else_left_alone(folder, tmp_path):
+    new = made()
+    new.learned.committee = Committee([Member("z", "zero-shot", ZeroShot().fit(None, SIM.text))], OneOf())
+    save_bundle(new, folder)
+    assert sorted(p.name for p in folder.iterdir()) == ["bundle.json", "head-0.safetensors", "report.html"]
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"notes\.txt"):
+        save_bundle(new, folder)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_text("x")
+    with pytest.raises(ValueError, match="is no bundle"):
+        check_target(tmp_path / "photos")
+    with pytest.raises(ValueError, match="not a folder"):
+        check_target(tmp_path / "photos" / "a.jpg")
+    with pytest.raises(ValueError, match="cannot be written"):
+        check_target(tmp_path / "photos" / "a.jpg" / "bundle")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b", "photos"]
+
+
+def test_a_failure_in_the_middle_leaves_the_older_bundle(folder, monkeypatch):
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(write, "write_report", fail)
+    with pytest.raises(KeyboardInterrupt):
+        save_bundle(made(), folder)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert [p.name for p in folder.parent.iterdir()] == ["b"]
