@@ -49,8 +49,8 @@ def lines(r: dict[str, Any]) -> str:
     matplotlib.use("agg")
     from matplotlib import pyplot as plt
 
-    with matplotlib.rc_context({"svg.hashsalt": r["name"], "font.family": "sans-serif", "text.color": "#808080", "axes.edgecolor": "#808080",
-                                "axes.labelcolor": "#808080", "xtick.color": "#808080", "ytick.color": "#808080"}):  # fmt: skip
+    grey = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), "#808080")
+    with matplotlib.rc_context({"svg.hashsalt": r["name"], "font.family": "sans-serif", **grey}):
         figure, axes = plt.subplots(figsize=(6.4, 3.6))
         for i, (name, points) in enumerate(r["series"].items()):
             axes.plot(*zip(*points), marker="o", markersize=4, color=f"C{i}", label=name)
@@ -73,7 +73,7 @@ def figure_section(r: dict[str, Any]) -> str:
         f"## {r['title']}",
         f"![{r['title']}](benchmarks/{r['name']}.svg)",
         r["inputs"],
-        f"{r['y'].capitalize()}:",
+        f"{r['y'][:1].upper()}{r['y'][1:]}:",
         "\n".join(table),
         r["note"],
     ]

@@ -72,8 +72,8 @@ def accuracy() -> dict[str, list[tuple[float, float]]]:
     from pairwright.data.world import vocabulary as V
     from pairwright.data.world.engine import World
 
-    world = World(0, size=32, objects=1, shapes=8, colours=8)
-    model = tower(world, image="vit", samples=60_000)
+    world = World(0, size=64, objects=1, shapes=8, colours=8)
+    model = tower(world, image="vit", samples=40_000)
     names = [f"{c} {s}" for s in tuple(V.SHAPES)[:8] for c in tuple(V.COLOURS)[:8]]
     batch = world.sample(2000, 10**8)
     y_N = torch.from_numpy(batch.facts.shape_NO[:, 0] * 8 + batch.facts.colour_NO[:, 0])
