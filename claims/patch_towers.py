@@ -1,4 +1,4 @@
-"""The vector scenes of vector_towers with a vision transformer for the images: 32 pixels of 3 channels in 8 patches, four blocks a tower.
+"""The vector scenes of vector_towers with a vision transformer for the images: 32 pixels of 3 channels in 8 patches, three blocks a tower.
 
 For learners that reach between the blocks of both towers. Trained once in under a minute and cached by settings and code.
 """
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from claims import vector_towers as V
+from pairwright.core.features import Features
 from pairwright.core.numerics import generator, soft_nce
 from pairwright.data.world import fixtures, vectors
 from pairwright.models.dual import DualEncoder
@@ -55,6 +56,11 @@ def only(x: Images, classes: Tensor, shots: int | None = None) -> Images:
     y_N = place_C[x.y_N]
     kept = torch.cat([(y_N == c).nonzero().squeeze(1)[:shots] for c in range(len(classes))])
     return Images(x.x[kept], y_N[kept])
+
+
+def wrong_labels(x: Images, share: float, classes: int, seed: int) -> Images:
+    """The same images, a share of which carries another label, drawn at random among the others."""
+    return Images(x.x, V.wrong_labels(Features(torch.zeros(len(x), 1), x.y_N), share, classes, seed).y)
 
 
 def _fresh(seed: int) -> DualEncoder:

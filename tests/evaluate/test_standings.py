@@ -30,7 +30,7 @@ def found() -> Contest:
 
 @pytest.fixture(scope="module")
 def table(found) -> Standings:
-    return standings(found, draws=300)
+    return standings(found, draws=4000)
 
 
 def row(s: Standings, method: str, shots: int) -> dict:

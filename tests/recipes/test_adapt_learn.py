@@ -43,7 +43,8 @@ def test_the_choice_is_the_same_for_a_seed_and_gets_its_figure_from_rows_it_did_
     fold_N = one.search.fold_N
     asked = fold_N == 0
     known = SIM.train.rows(~asked)
-    again = learn(known, SIM.text, wish=Wish(seed=4))
+    groups = (~asked).nonzero().squeeze(1).tolist()  # a row is its own group, by its number among all
+    again = learn(known, SIM.text, groups, wish=Wish(seed=4))
     scores = torch.stack([m.vote(SIM.train.z[asked], one.search.kind) for m in again.committee.members]).mean(0)
     torch.testing.assert_close(scores, one.outer.scores_NC[asked])
     right = float((one.probs_NC.argmax(1) == SIM.train.y).double().mean())

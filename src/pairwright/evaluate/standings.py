@@ -61,7 +61,7 @@ def standings(found: Contest, *, draws: int = 1000) -> Standings:
     runs: dict[tuple[str, int], list[Trial]] = {}
     for t in sorted(found.trials, key=lambda t: t.seed):
         runs.setdefault((t.method, t.shots), []).append(t)
-    whole = {key: r for key, r in runs.items() if len(r) == len(found.seeds) or key[1] == 0}
+    whole = {key: r for key, r in runs.items() if len(r) == len(found.seeds) or (key[1] == 0 and len(r) == 1)}
     order = {m.id: i for i, m in enumerate(found.methods)}
     keys = sorted(whole, key=lambda key: (order[key[0]], key[1]))
     if not keys:
@@ -71,7 +71,7 @@ def standings(found: Contest, *, draws: int = 1000) -> Standings:
     groups = {e.name: e.group_N for e in problem.exams}
     scores = {n: np.stack([_seeds([t.scores[n] for t in whole[key]], len(found.seeds)) for key in keys]) for n in names}
     both = Together(scores, groups, problem.derive, draws=draws)
-    by_seed = {**{n: s.mean(2) for n, s in scores.items()}}
+    by_seed = {n: s.mean(2) for n, s in scores.items()}
     by_seed |= problem.derive(by_seed)
     rows = [row for name in both.value for row in _rows(found, both, name, keys, whole, by_seed[name])]
     facts = {
@@ -161,13 +161,13 @@ def _seeds(scores: Sequence[Any], seeds: int) -> Any:
 
 def _items(found: Contest) -> pa.Table:
     """One row per run and item: method, shots, seed, exam, id, group, score."""
-    exams = {e.name: e for e in found.problem.exams}
+    ids = {e.name: (pa.array(e.x.ids).dictionary_encode(), pa.array(e.group_N).dictionary_encode()) for e in found.problem.exams}
     parts = []
     for t in found.trials:
         for name, score_N in t.scores.items():
-            exam, n = exams[name], len(score_N)
+            n = len(score_N)
             same = lambda value, n=n: pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array([value]))
             columns = [same(t.method), pa.array(np.full(n, t.shots)), pa.array(np.full(n, t.seed)), same(name or ACCURACY)]
-            columns += [pa.array(exam.x.ids).dictionary_encode(), pa.array(exam.group_N).dictionary_encode(), pa.array(score_N)]
+            columns += [*ids[name], pa.array(score_N)]
             parts.append(pa.table(dict(zip(("method", "shots", "seed", "exam", "id", "group", "score"), columns, strict=True))))
     return pa.concat_tables(parts).unify_dictionaries()

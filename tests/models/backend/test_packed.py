@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from pairwright.models.backend.packed import PackedBlock, PackedLinear, PackedPatches, pack, supported
+from pairwright.models.towers.reduce import Reduced
 from pairwright.models.towers.vit import VisionTransformer
 
 pytestmark = pytest.mark.skipif(not supported(), reason="this processor does not multiply bf16")
@@ -63,3 +64,25 @@ def test_hooked_and_reparametrised_layers_are_left_alone() -> None:
     with torch.no_grad():
         cosine = (packed(pictures()).z_BD * plain(pictures()).z_BD).sum(-1)
     assert cosine.min() > 0.9995
+
+
+class EveryOther:
+    """A reduction that drops every second token and says that each other one stands for two."""
+
+    def __call__(self, x_BLE, k_BHLd, *, size_BL, layer, depth, prefix):
+        kept_BL = torch.arange(0, x_BLE.shape[1], 2).expand(len(x_BLE), -1)
+        return Reduced(x_BLE[:, ::2], kept_BL, torch.full(kept_BL.shape, 2.0) if size_BL is None else size_BL[:, ::2])
+
+    def left(self, tokens, layer, depth):
+        return tokens // 2
+
+
+@torch.no_grad()
+def test_a_packed_tower_reduces_its_tokens_as_the_tower_does() -> None:
+    plain = tower(pool="avg", class_token=False)
+    whole = plain(pictures()).z_BD
+    plain.reduce = EveryOther()
+    got, want = pack(plain)(pictures()), plain(pictures())
+    assert got.aux["size_BM"].shape == want.aux["size_BM"].shape == (5, 4)
+    assert (got.z_BD * want.z_BD).sum(-1).min() > 0.9995
+    assert (whole * want.z_BD).sum(-1).max() < 0.999

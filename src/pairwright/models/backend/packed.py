@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pairwright.models.towers.block import Block
+from pairwright.models.towers.block import Between, Block
 
 
 def supported() -> bool:
@@ -88,7 +88,7 @@ class PackedPatches(nn.Module):
 
 
 class PackedBlock(nn.Module):
-    """`Block` without its extension points."""
+    """`Block` without its extension points, but for the reduction of tokens."""
 
     def __init__(self, block: Block) -> None:
         super().__init__()
@@ -100,15 +100,28 @@ class PackedBlock(nn.Module):
         self.fc = PackedLinear(block.mlp.c_fc.weight, block.mlp.c_fc.bias)
         self.proj = PackedLinear(block.mlp.c_proj.weight, block.mlp.c_proj.bias)
 
-    def forward(self, x_BLE: Tensor, *, causal: bool = False, mask_BL: Tensor | None = None, rewrite: Any = None, **_: Any) -> Tensor:
+    def forward(
+        self,
+        x_BLE: Tensor,
+        *,
+        causal: bool = False,
+        mask_BL: Tensor | None = None,
+        rewrite: Any = None,
+        size_BL: Tensor | None = None,
+        between: Between | None = None,
+        **_: Any,
+    ) -> Tensor:
         assert mask_BL is None, "packed towers take no masks"
         assert rewrite is None, "packed towers take no rewritten attention"
         B, L, _E = x_BLE.shape
         q, k, v = self.qkv(self.ln_1(x_BLE)).view(B, L, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        heads = F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).flatten(2)
+        bias = None if size_BL is None else size_BL.to(q.dtype).log()[:, None, None, :]
+        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=causal).transpose(1, 2).flatten(2)
         if self.scaled:
             x = x_BLE + self.ls_1(self.out(heads))
+            x = x if between is None else between(x, k)
             return x + self.ls_2(self.proj(self.act(self.fc(self.ln_2(x)))))
         x = self.out(heads, plus=x_BLE)
+        x = x if between is None else between(x, k)
         # the activation is a pass of its own: fused into the product, the exact GELU was slower than both together
         return self.proj(self.act(self.fc(self.ln_2(x))), plus=x)
