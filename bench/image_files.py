@@ -64,8 +64,8 @@ def photos(folder: Path) -> Case:
         agree=near,
         rounds=3,
         bar=4.0,
-        note="A JPEG is decoded at the smallest scale that leaves 1.5 times the side that the model sees (here an eighth), which skips most "
-        "of the inverse transform, the colour conversion and the resize; its entropy coding has to be read whole and is what remains. "
+        note="A JPEG is decoded at the smallest scale that leaves 1.5 times the side that the model sees (here an eighth), which spares "
+        "most of the inverse transform, the colour conversion and the resize; its entropy coding has to be read whole and is what remains. "
         "Decoding runs in threads beside the encoder: Pillow lets go of the interpreter while it decodes and resizes.",
     )
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import open_clip
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.harness import Case, Entry, timed
 from pairwright.losses.contrast.info_nce import InfoNCE
 from pairwright.models.dual import DualEncoder
 from pairwright.models.load.build import from_open_clip
+from pairwright.models.towers.timm_image import TimmImage
 from pairwright.train import optim, precision
 from pairwright.train.objective import Sum
 from pairwright.train.optim import OptimConfig
@@ -27,7 +28,7 @@ STEPS = 3
 
 @dataclass(frozen=True)
 class Setup:
-    """An architecture as open_clip describes it, and a batch for it."""
+    """An architecture as open_clip describes it, and a batch for it. network: a timm network in place of the image tower."""
 
     name: str
     title: str
@@ -36,18 +37,20 @@ class Setup:
     dim: int
     batch: int
     note: str
+    network: str = ""
 
 
 SETUPS = (
     Setup(
         "sprout",
         "Training step, sprout's towers at 64 px",
-        {"image_size": 64, "timm_model_name": "fasternet_t0", "timm_pool": "avg", "timm_proj": "linear"},
+        {"image_size": 64, "layers": 1, "width": 64, "head_width": 64, "patch_size": 32},
         {"context_length": 32, "vocab_size": 8192, "width": 256, "heads": 4, "layers": 2},
         256,
         128,
         "Text runs on the tokens that are there, convolutions in their fastest memory order, the optimizer in one pass over the weights. "
         "What is left is the image network, whose small convolutions and batch norms are bound by memory traffic.",
+        network="fasternet_t0",
     ),
     Setup(
         "vit_ti_16",
@@ -76,11 +79,31 @@ def config(s: Setup) -> dict[str, Any]:
     return {"embed_dim": s.dim, "vision_cfg": s.vision, "text_cfg": s.text}
 
 
+class Visual(nn.Module):
+    """One of our image towers as open_clip calls one: the embedding before normalisation."""
+
+    def __init__(self, tower: nn.Module) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, x: Tensor) -> Tensor:
+        e = self.tower(x)
+        return e.z_BD * e.norm_B[:, None]
+
+
 def peer(s: Setup) -> Any:
     """open_clip's model, seeded."""
     torch.manual_seed(0)
     vision, text = open_clip.CLIPVisionCfg(**s.vision), open_clip.CLIPTextCfg(**s.text)
-    return open_clip.CLIP(s.dim, vision, text, output_dict=False).train()
+    model = open_clip.CLIP(s.dim, vision, text, output_dict=False)
+    if s.network:
+        model.visual = Visual(network(s))
+    return model.train()
+
+
+def network(s: Setup) -> nn.Module:
+    torch.manual_seed(0)
+    return TimmImage(s.network, s.dim, size=s.vision["image_size"])
 
 
 def their_steps(s: Setup, image: Tensor, ids: Tensor, precise: str) -> Callable[[], float]:
@@ -109,7 +132,11 @@ def their_steps(s: Setup, image: Tensor, ids: Tensor, precise: str) -> Callable[
 
 
 def our_model(s: Setup) -> DualEncoder:
-    return precision.lay_out(from_open_clip(config(s), {}, peer(s).state_dict(), name=s.name).train())
+    theirs = peer(replace(s, network=""))
+    model = from_open_clip(config(s), {}, theirs.state_dict(), name=s.name)
+    if s.network:
+        model.towers["image"] = network(s)
+    return precision.lay_out(model.train())
 
 
 def our_steps(s: Setup, image: Tensor, ids: Tensor, precise: str, micro: int | None = None) -> Callable[[], float]:
@@ -154,7 +181,7 @@ def cases() -> Iterator[Case]:
             bar=1.3,
             note=s.note,
         )
-    s = SETUPS[0]
+    s = replace(SETUPS[0], batch=512)
     image, ids = batch(s)
     yield Case(
         name="train_cached",

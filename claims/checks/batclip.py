@@ -11,13 +11,13 @@ CHECK = Check(
     id="batclip",
     card="recipes/batclip",
     claim="Online and without labels, BATCLIP is better on shifted images than entropy minimisation on the same norm layers.",
-    plant="a stream of 8 batches of 200 images in an unseen style with more noise than in training, 64 classes",
+    plant="a stream of 20 batches of 200 images in an unseen style with more noise than in training, 64 classes",
     baseline="Tent on both towers: pull = spread = 0, the same rate",
     control="images as in training: there is nothing to adapt to",
     margin=0.01,
     control_margin=0.005,
 )
-BATCH, BATCHES = 200, 8
+BATCH, BATCHES = 200, 20
 
 
 def fixtures() -> None:

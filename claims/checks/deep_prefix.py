@@ -12,6 +12,7 @@ from pairwright.ledger.check import Check
 from pairwright.prompts.coop import CoOp
 from pairwright.prompts.deep_prefix import DeepPrefix
 from pairwright.prompts.fit import Descent
+from pairwright.prompts.tokens import hand_text
 
 CHECK = Check(
     id="deep_prefix",
@@ -20,12 +21,12 @@ CHECK = Check(
     plant="a common offset of all pixels that pretraining never saw; 8 shots of 16 base classes",
     baseline="CoOp from the same template, on cached features, with as many steps",
     control="no offset",
-    margin=0.03,
+    margin=0.04,
     control_margin=0.02,
-    metric="accuracy on base classes",
+    metric="harmonic mean of base and new accuracy",
 )
 HAND = "a photo of a {}"
-OFFSET = 4.0
+OFFSET = 5.0
 
 
 def fixtures() -> None:
@@ -35,16 +36,16 @@ def fixtures() -> None:
 def arms(seed: int, planted: bool) -> dict[str, float]:
     model, (base, new) = P.tower(), (half[:16] for half in V.split(seed))
     offset = (OFFSET if planted else 0.0) * V.direction(seed)
-    look = lambda start, n: P.scenes(n, start + 100_000 * seed, offset)
+    look = lambda start, n: P.scenes(n, start + 100_000 * seed, offset, noise=1.5)
     train, names = P.only(look(30_000, 1600), base, shots=8), V.named(base)
-    deep = DeepPrefix(HAND, how=Descent(lr=0.1, epochs=10, batch=32)).fit(model, names, train)
-    shallow = DeepPrefix(HAND, layers=1, how=Descent(lr=0.1, epochs=10, batch=32)).fit(model, names, train)
+    deep = DeepPrefix(HAND, how=Descent(lr=2e-4, epochs=20, batch=32)).fit(model, names, train)
     plain = lambda x: Features(torch.cat([model.image(part).z_BD for part in x.x.split(512)]), x.y_N, encoder=model.fingerprint)
-    coop = CoOp(HAND, how=Descent(epochs=10)).fit(model, names, plain(train))
+    coop = CoOp(HAND, how=Descent(epochs=20)).fit(model, names, plain(train))
     test, found = look(60_000, 1600), {}
     for name, classes in (("base", base), ("new", new)):
         x, of = P.only(test, classes), V.named(classes)
-        for arm, learner in (("ours", deep), ("shallow", shallow)):
-            found[f"{arm} {name}"] = accuracy(learner.image_features(model, x).z @ learner.text(model, of).W_CD.T, x.y_N)
+        found[f"ours {name}"] = accuracy(deep.image_features(model, x, chunk=512).z @ deep.text(model, of).W_CD.T, x.y_N)
         found[f"baseline {name}"] = accuracy(plain(x).z @ coop.text(model, of).W_CD.T, x.y_N)
-    return {"ours": found["ours base"], "baseline": found["baseline base"], **found}
+        found[f"hand {name}"] = accuracy(plain(x).z @ hand_text(model, of, HAND).T, x.y_N)
+    mean = lambda arm: 2 / (1 / max(found[f"{arm} base"], 1e-9) + 1 / max(found[f"{arm} new"], 1e-9))
+    return {**{arm: mean(arm) for arm in ("ours", "baseline", "hand")}, **found}

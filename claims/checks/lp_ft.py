@@ -19,11 +19,11 @@ CHECK = Check(
     plant="a trained image tower, 32 classes in one style, 8 shots; half of the score is zero-shot accuracy on the other 32 classes",
     baseline="fine-tuning from a random head with the same steps",
     control="an untrained image tower: there are no features to bend",
-    margin=0.03,
+    margin=0.08,
     control_margin=0.02,
     metric="mean of the accuracy on the task and of zero-shot accuracy on other classes",
 )
-NOISE, STEPS = 1.5, 120
+NOISE, STEPS = 1.5, 80
 
 
 def fixtures() -> None:

@@ -18,13 +18,13 @@ CHECK = Check(
     id="parallel_side",
     card="tune/weights/parallel_side",
     claim="Without gradients through the tower, a network beside its layers learns a cue that the tower's output has lost.",
-    plant="the wording of a caption, which contrastive training makes the text tower forget: 5 classes, 60 labelled captions",
+    plant="the wording of a caption, which contrastive training makes the text tower forget: 5 classes, 200 labelled captions",
     baseline="a linear probe on the tower's output",
-    control="the colour in a caption, which the output holds: 8 classes, 60 labelled captions",
+    control="the colour in a caption, which the output holds: 8 classes, 200 labelled captions",
     margin=0.1,
     control_margin=0.02,
 )
-SHOTS, STEPS = 60, 150
+SHOTS, STEPS = 200, 200
 
 
 def fixtures() -> None:
@@ -44,7 +44,8 @@ def arms(seed: int, planted: bool) -> dict[str, float]:
     probe = Logistic().fit(Features(reader.image(train[0]).z_BD, train[1]))
     right = lambda logits_NC: float((logits_NC.argmax(1) == test[1]).double().mean())
     found = {"baseline": right(probe.logits(reader.image(test[0]).z_BD))}
-    head = probe.weight_, probe.bias_
-    objective = P.tune(reader, train, None, 3e-3, STEPS, head=head, seed=seed, modifiers=[ParallelSide(towers=("image",))])
+    classes = len(probe.bias_)
+    head = 3 * torch.randn(classes, 64, generator=generator("head", seed)), torch.zeros(classes)
+    objective = P.tune(reader, train, None, 5e-3, STEPS, head=head, seed=seed, modifiers=[ParallelSide(towers=("image",))])
     with torch.no_grad():
         return {**found, "ours": right(objective.logits(reader.image(test[0]).z_BD))}

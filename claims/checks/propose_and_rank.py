@@ -17,14 +17,14 @@ CHECK = Check(
     id="propose_and_rank",
     card="prompts/propose_and_rank",
     claim="Ranked templates shown with their scores let a writer propose better ones, at the same number of scored templates",
-    plant="a text tower in which the words around a name decide how it is read; 5 of 60 words suit the domain of the images; a writer that "
-    "mixes words of the templates it is shown as good with words of its own; 4 shots a class, 60 templates",
+    plant="a text tower in which the words around a name decide how it is read; 10 of 200 words suit the domain of the images; "
+    "a writer that mixes words of the templates it is shown as good with others; 4 shots a class, 60 templates; mean of 8 such worlds",
     baseline="the same writer, shown nothing: random templates, ranked by the same shots",
     control="the scores that the writer is shown are shuffled",
-    margin=0.04,
+    margin=0.03,
     control_margin=0.02,
 )
-D, CLASSES, WORDS, GOOD = 48, 30, 60, 5
+D, CLASSES, WORDS, GOOD = 48, 30, 200, 10
 
 
 class Reading(nn.Module):
@@ -57,10 +57,15 @@ def writer(rng, used):
 
 
 def arms(seed: int, planted: bool) -> dict[str, float]:
+    each = [one(f"{seed}/{draw}", planted) for draw in range(8)]
+    return {name: sum(found[name] for found in each) / len(each) for name in each[0]}
+
+
+def one(seed: str, planted: bool) -> dict[str, float]:
     rng = generator("propose and rank", seed)
     names_CD, domain_D = torch.randn(CLASSES, D, generator=rng), torch.randn(D, generator=rng)
     words_VD = torch.randn(WORDS, D, generator=rng)
-    words_VD[:GOOD] = 0.7 * domain_D + 0.7 * words_VD[:GOOD]
+    words_VD[:GOOD] = 0.6 * domain_D + 0.5 * words_VD[:GOOD]
     words_VD = words_VD[torch.randperm(WORDS, generator=rng)]
     ids = {f"w{i}": i for i in range(WORDS)}
     tokens = lambda texts: torch.tensor([[*(ids[w] for w in t.split()[:-1]), int(t.split()[-1])] for t in texts])
@@ -70,7 +75,7 @@ def arms(seed: int, planted: bool) -> dict[str, float]:
 
     def look(per_class: int) -> Features:
         y_N = torch.arange(CLASSES).repeat(per_class)
-        z_ND = unit(names_CD[y_N] * domain_D.exp()) + 1.1 * torch.randn(len(y_N), D, generator=rng) / D**0.5
+        z_ND = unit(names_CD[y_N] * domain_D.exp()) + 1.6 * torch.randn(len(y_N), D, generator=rng) / D**0.5
         return Features(unit(z_ND), y_N, encoder=model.fingerprint)
 
     train, test, names = look(4), look(40), [str(c) for c in range(CLASSES)]

@@ -38,8 +38,8 @@ def arms(seed: int, planted: bool) -> dict[str, float]:
         return sum(P.accuracy(model, rows, names) for rows in tests) / len(tests)
 
     return {
-        "ours": score(5e-3, modifiers=[SelectParams("norm")]),
+        "ours": score(2e-3, modifiers=[SelectParams("norm")]),
         "baseline": score(5e-4, trainable=P.towers_only),
-        "biases": score(5e-3, modifiers=[SelectParams("bias")]),
+        "biases": score(2e-3, modifiers=[SelectParams("bias")]),
         "zero_shot": score(0.0),
     }

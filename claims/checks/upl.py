@@ -14,7 +14,7 @@ CHECK = Check(
     id="upl",
     card="prompts/upl",
     claim="Where all images are shifted alike, a context learned from each class's surest unlabelled rows beats the hand-written prompt",
-    plant="a common offset of the image vectors that pretraining never saw; 2,000 unlabelled rows of 32 classes, 16 taken for each",
+    plant="a common offset of the image vectors that pretraining never saw; 1,500 unlabelled rows of 32 classes, 16 taken for each",
     baseline="the hand-written prompt that pretraining used, which also makes the pseudo-labels",
     control="no offset: there is nothing to take up",
     margin=0.03,
@@ -30,9 +30,9 @@ def fixtures() -> None:
 
 def arms(seed: int, planted: bool) -> dict[str, float]:
     model, classes = T.tower(), T.split(seed)[0]
-    offset = (2.0 if planted else 0.0) * T.direction(seed)
+    offset = (3.0 if planted else 0.0) * T.direction(seed)
     look = lambda start, n: T.only(T.scenes(model, n, start + 100_000 * seed, offset, noise=1.5), classes)
-    train, test, names = look(30_000, 4000), look(60_000, 3000), T.named(classes)
+    train, test, names = look(30_000, 3000), look(60_000, 2000), T.named(classes)
     hand_CD = hand_text(model, names, HAND)
     learner = UPL(HAND, runs=1, template=HAND, how=HOW)
     score = lambda: accuracy(test.z @ learner.text(model, names).W_CD.T, test.y)

@@ -59,7 +59,8 @@ def classify(
 
     images: whatever `pairwright.embed` takes (a folder, paths, PIL images). labels: class names, each once, none empty. templates:
     sentences with ``{}`` for the class name, or the name of a shipped list; by default what suits the model (`TEMPLATES`). top: how many
-    classes to return per image. precision: as in `pairwright.embed`. strict: raise at the first image that cannot be read, instead of skipping it.
+    classes to return per image. precision: as in `pairwright.embed`. strict: raise at the first image that cannot be read, instead of
+    skipping it.
     """
     check_labels(labels)
     if top < 1:

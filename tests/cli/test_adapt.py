@@ -15,7 +15,9 @@ from pairwright.recipes.adapt import portfolio
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PAIRWRIGHT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(portfolio, "ONE", portfolio.ONE[:3])
-    monkeypatch.setattr(portfolio, "UNSEEN", ("heads/linear/gda",))
+    for name in ("TRUSTED", "DOUBTED"):
+        monkeypatch.setattr(portfolio, name, (("heads/linear/gda", 1),))
+    monkeypatch.setattr("pairwright.recipes.adapt.run.affordable", lambda *_: ([], ""))  # prompt learning takes seconds
     for name, colour in (("red", "red"), ("blue", "blue")):
         for k in range(4):
             image = Image.new("RGB", (40, 40), "white")
@@ -28,7 +30,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_adapt_then_classify(run, photos, model_name, tmp_path):
     out = tmp_path / "bundle"
-    ran = run("adapt", photos, "--model", model_name, "--out", out, "--json")
+    ran = run("adapt", photos, "--model", model_name, "--out", out, "--budget", "9h", "--json")
     assert ran.code == 0, ran.err
     assert "8 labelled images of 2 classes" in ran.err
     found = ran.json
@@ -42,7 +44,7 @@ def test_adapt_then_classify(run, photos, model_name, tmp_path):
     for part in ("How good is it?", "What was tried", "What it forgot", "What to know", "zero-shot classifier"):
         assert part in page
     assert "http://" not in page.replace("http://www.w3.org", "")
-    again = run("adapt", photos, "--model", model_name, "--out", out, "--json").json
+    again = run("adapt", photos, "--model", model_name, "--out", out, "--budget", "9h", "--json").json
     assert again["answers"] == found["answers"]
 
     ran = run("classify", photos, "--bundle", out, "--json")
@@ -61,7 +63,7 @@ def test_adapt_then_classify(run, photos, model_name, tmp_path):
 
 
 def test_names_alone_are_zero_shot(run, photos, model_name, tmp_path):
-    ran = run("adapt", photos / "red", "--labels", "red ball,blue ball", "--model", model_name, "--out", tmp_path / "b")
+    ran = run("adapt", photos / "red", "--labels", "red ball,blue ball", "--model", model_name, "--out", tmp_path / "b", "--budget", "9h")
     assert ran.code == 0, ran.err
     assert "4 images without labels" in ran.err
     assert "there are no labels" in ran.err
@@ -75,7 +77,7 @@ def test_a_second_and_a_forced_method(run, photos, model_name, tmp_path):
     assert ran.code == 0, ran.err
     assert "too short for a search: this is zero-shot" in ran.err
     assert "chosen: zero-shot classifier" in ran.out
-    ran = run("adapt", photos, "--model", model_name, "--out", tmp_path / "b", "--method", "tip adapter")
+    ran = run("adapt", photos, "--model", model_name, "--out", tmp_path / "b", "--method", "tip adapter", "--budget", "9h")
     assert "chosen: Tip-Adapter" in ran.out
 
 
@@ -90,7 +92,7 @@ def test_an_interrupt_writes_the_bundle(run, photos, model_name, tmp_path, monke
         return fit(self, *args)
 
     monkeypatch.setattr(portfolio.Candidate, "fit", interrupted)
-    ran = run("adapt", photos, "--model", model_name, "--out", tmp_path / "b")
+    ran = run("adapt", photos, "--model", model_name, "--out", tmp_path / "b", "--budget", "9h")
     assert ran.code == 130
     assert "interrupted" in ran.err
     assert len(pw.load_bundle(tmp_path / "b").classify(photos)) == 8

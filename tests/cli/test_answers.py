@@ -98,6 +98,6 @@ def test_embed_writes_features(run, pictures: Path, model_name: str, tmp_path: P
     ran = run("embed", pictures, "--out", out, "--model", model_name, "--json")
     features = pw.Features.load(out)
     model = pw.load(model_name)
-    assert ran.json == {"out": str(out), "rows": 3, "width": 64, "encoder": model.fingerprint, "skipped": {}}
+    assert ran.json == {"out": str(out), "rows": 3, "width": 64, "encoder": model.fingerprint, "precision": "torch-fp32", "skipped": {}}
     assert features.encoder == model.fingerprint
     torch.testing.assert_close(features.z, pw.embed(model, images=pictures).z)

@@ -13,19 +13,21 @@ from pairwright.evaluate import world_rows
 @pytest.fixture(autouse=True)
 def _small_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(world_rows, "things", partial(world_rows.things, n=300))
+    monkeypatch.setattr("pairwright.prompts.fit.Descent.rates", lambda self, rows, shots: [1e-3])  # one epoch
     monkeypatch.setenv("PAIRWRIGHT_CACHE", str(tmp_path / "cache"))
 
 
 def test_heads_and_prompts_on_one_table_and_again_from_the_folder(run, model_name: str, tmp_path: Path) -> None:
     line = ["bench-methods", "heads,prompts", "--suite", "world-natural", "--model", model_name, "--shots", "1,2", "--seeds", 2]
-    line += ["--methods", "gda,upl,mixed-keys", "--out", tmp_path / "out"]
+    line += ["--methods", "gda,coop,mixed-keys", "--out", tmp_path / "out"]
     ran = run(*line, "--json")
     assert ran.code == 0, ran.err
     found = ran.json
     assert found["suite"] == "shapes-few-shot-natural"
-    assert {r["method"] for r in found["rows"]} >= {"heads/zero_shot/classifier", "heads/linear/gda"}
+    assert "second feature (caption)" in found["left_out"]["heads/cache/mixed_keys"]
+    assert {r["method"] for r in found["rows"]} == {"heads/zero_shot/classifier", "heads/linear/gda", "prompts/coop"}
     assert all(0 <= r["low"] <= r["value"] <= r["high"] <= 1 for r in found["rows"])
-    assert found["data"]["data"]["shapes-few-shot-natural"]["rows"] <= 300
+    assert found["data"]["suites"]["shapes-few-shot-natural"]["rows"] <= 300
     written = {p.name for p in (tmp_path / "out").iterdir()}
     assert written == {"trials.jsonl", "results.json", "results.parquet", "items.parquet", "table.md", "few_shot.png", "report.html"}
     before = (tmp_path / "out" / "trials.jsonl").read_text()

@@ -117,10 +117,12 @@ def test_the_reported_count_is_what_moves(cls):
 def test_folded_equals_unfolded(cls):
     model, tuner = twin().train(), cls()
     plain = list(model.state_dict())
+    start = model.fingerprint
     tuner.attach(model)
     shake(tuner)
     unfolded = outputs(model)
     tuner.fold(model)
+    assert model.fingerprint != start
     torch.testing.assert_close(outputs(model), unfolded, rtol=0, atol=1e-5)
     assert (list(model.state_dict()) == plain) == cls.plain
     assert model.training

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
+from pairwright.cli.commands.bench_methods import bench_methods
 from pairwright.core.features import ClassText, Features
 from pairwright.evaluate.contest import Lessons, contest
 from pairwright.evaluate.methods import Method
@@ -225,6 +228,8 @@ def test_a_head_without_class_names_is_not_asked_about_new_classes():
         ("nonsense!", [], "choose from shots"),
         ("cross", [], "--to SUITE"),
         ("shots", [part("two")], "leave out --to"),
+        ("shift", [part("two"), part("two")], "two is named twice"),
+        ("cross", [part("one")], "one is named twice"),
     ],
 )
 def test_wrong_settings_are_refused_with_the_fix(setting, others, complaint):
@@ -244,3 +249,11 @@ def test_shots_are_nested_disjoint_from_val_and_the_same_everywhere(setting):
         assert not set(one.ids) & set(val.ids)
         assert set(one.y.tolist()) == set(problem.steps[0].learn)
         assert again(1, seed, problem.steps[0].learn)[0].ids == one.ids
+
+
+def test_the_documentation_and_the_help_name_every_setting():
+    page = Path(__file__).parents[2].joinpath("docs", "protocol.md").read_text()
+    told = inspect.signature(bench_methods).parameters["setting"].annotation
+    for name in SETTINGS:
+        assert f"\n| `{name}` |" in page
+        assert name in told

@@ -12,6 +12,7 @@ from pairwright.heads.cache import signature
 from pairwright.heads.cache.signature import divergence, log_signature
 from pairwright.heads.cache.tip_adapter import TipAdapter
 from pairwright.heads.cache.tip_x import TipX
+from pairwright.heads.descent import by_content
 
 SIM = simulate(0, classes=5, shots=3, width=12, test_per_class=4)
 Z, K, W = (t.double().numpy() for t in (SIM.test.z, SIM.train.z, SIM.text.W_CD))
@@ -81,3 +82,14 @@ def test_search_on_val_does_not_add_what_does_not_help():
     sim = simulate(1, classes=5, shots=4, width=16, within=0.5, text_noise=0.0, prompt_noise=0.0)
     head = TipX().fit(sim.train, sim.text, val=sim.val)
     assert (head.alpha_, head.gamma_) == (0.0, 0.0)
+
+
+def test_the_span_of_many_rows_is_read_from_some_of_them_whatever_their_order(monkeypatch):
+    monkeypatch.setattr(signature, "_SAMPLE", 7)
+    sim = simulate(4, classes=5, shots=4, width=12)
+    log_q = signature.log_signature(sim.train.z, sim.text.W_CD, 0.5)
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
+    whole = signature.scaling(log_q, sim.train.z, sim.train.z)
+    assert signature.scaling(log_q[order], sim.train.z[order], sim.train.z[order]) == pytest.approx(whole)
+    some = by_content(sim.train.z)[:7]
+    assert signature.scaling(log_q[some], sim.train.z[some], sim.train.z[some]) == pytest.approx(whole)

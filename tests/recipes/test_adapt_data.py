@@ -42,7 +42,7 @@ def test_folders_are_classes_with_names_in_words(folder):
     p = read_problem(folder)
     assert p.names == ("blue ball", "green ball", "red ball")
     assert p.y.tolist() == [0] * 4 + [1] * 4 + [2] * 4
-    assert notes(folder)[0] == "12 labelled images of 3 classes: 4 to 4 a class, 4 in the middle."
+    assert notes(folder)[0] == "12 labelled images of 3 classes, 4 a class."
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -77,7 +77,7 @@ def test_a_class_with_no_sample_is_known_by_its_name(folder):
     (folder / "yellow_ball").mkdir()
     p = read_problem(folder)
     assert p.names[-1] == "yellow ball"
-    assert "0 to 4 a class" in notes(folder)[0]
+    assert "0 to 4 (in the middle 4) a class" in notes(folder)[0]
     assert read_problem(folder, ["red ball", "blue ball", "green ball", "cube"]).names[-1] == "cube"
 
 
@@ -106,7 +106,7 @@ def test_corrupt_images_are_skipped_counted_and_listed(folder):
     seen = survey(read_problem(folder))
     assert len(seen.problem.ids) == 11
     assert list(seen.problem.skipped) == ["red_ball/0.png"]
-    assert any("1 files were skipped (red_ball/0.png" in n for n in seen.problem.notes)
+    assert any("1 files could not be read (red_ball/0.png" in n for n in seen.problem.notes)
     for p in folder.rglob("*.png"):
         p.write_bytes(b"x")
     with pytest.raises(ValueError, match="none of the 12 images"):

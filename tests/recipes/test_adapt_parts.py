@@ -10,6 +10,8 @@ from sklearn.metrics import f1_score, precision_score
 
 from pairwright.core.features import Features
 from pairwright.data.world.simulate import simulate
+from pairwright.recipes.adapt import portfolio
+from pairwright.recipes.adapt.clock import Clock
 from pairwright.recipes.adapt.confusion import confusion_svg, confusions
 from pairwright.recipes.adapt.curve import extrapolate
 from pairwright.recipes.adapt.kinds import AnyOf, OneOf, best_thresholds
@@ -28,7 +30,7 @@ def test_thresholds_have_the_best_f1_of_all_thresholds():
 
 def test_thresholds_reach_a_precision_or_are_never_met():
     y = torch.tensor([[1, 0], [1, 0], [0, 0], [1, 1], [0, 0]])
-    p = torch.tensor([[0.9, 0.9], [0.8, 0.8], [0.7, 0.7], [0.6, 0.6], [0.5, 0.5]]).double()
+    p = torch.tensor([[0.9, 0.9], [0.8, 0.8], [0.7, 0.7], [0.6, 0.6], [0.5, 0.5]], dtype=torch.float64)
     got = best_thresholds(p, y, 0.75)
     assert got[0] == 0.6
     assert precision_score(y[:, 0], p[:, 0] >= got[0]) >= 0.75
@@ -84,21 +86,22 @@ def test_merit_prefers_right_answers():
     assert OneOf().merit(good, y) > OneOf().merit(good.roll(1, 0), y)
 
 
-def test_several_classes_an_image():
+def test_several_classes_an_image(monkeypatch):
+    monkeypatch.setattr(portfolio, "ANY", (portfolio.ANY[0], ("heads/linear/one_vs_rest", [("", {})], False)))
     sim = simulate(1, classes=4, shots=10, width=16)
     y = torch.nn.functional.one_hot(sim.train.y, 4)
     z, both = sim.train.z.clone(), torch.arange(0, 40, 3)
     other = (both + 1) % 40
     y[both] |= y[other]
     z[both] = torch.nn.functional.normalize(z[both] + sim.train.z[other], dim=1)
-    done = learn(Features(z, y, encoder=sim.train.encoder), sim.text, wish=Wish(method="one-vs-rest"))
+    done = learn(Features(z, y, encoder=sim.train.encoder), sim.text, wish=Wish(method="one-vs-rest"), clock=Clock(1e9))
     assert done.protocol == "nested"
     assert done.metrics["f1"].value > 0.4
     assert done.metrics["mean_average_precision"].value > 0.5
     p = done.committee.probabilities(sim.test)
     said = done.committee.said(p)
     assert said[0] == sorted((c for c in range(4) if p[0, c] >= done.committee.thresholds_C[c]), key=lambda c: -float(p[0, c]))
-    strict = learn(Features(z, y, encoder=sim.train.encoder), sim.text, wish=Wish(method="one-vs-rest", precision=0.9))
+    strict = learn(Features(z, y, encoder=sim.train.encoder), sim.text, wish=Wish(method="one-vs-rest", precision=0.9), clock=Clock(1e9))
     assert strict.committee.thresholds_C.sum() > done.committee.thresholds_C.sum()
     with pytest.raises(ValueError, match="one_vs_rest"):
         learn(Features(z, y), sim.text, wish=Wish(method="GDA"))

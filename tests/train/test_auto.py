@@ -72,7 +72,7 @@ def test_trying_leaves_the_model_as_it_was_and_counts_what_is_kept():
     before, batch = weights(m), next(ToyPairs(64).batches(0))
     small, large = (auto._try(m, batch.inputs, rows, auto.nullcontext) for rows in (8, 64))
     assert find_micro(m, batch.inputs, budget=small.used) <= 8
-    assert 6 < large.used / small.used < 9
+    assert 4 < large.used / small.used < 9  # a part does not grow with the rows
     assert all(torch.equal(a, b) for a, b in zip(before.values(), weights(m).values()))
     assert all(p.grad is None for p in m.parameters())
 
@@ -89,7 +89,7 @@ def test_a_run_notes_what_was_found_and_keeps_it_when_it_is_resumed(tmp_path, mo
 
     monkeypatch.setattr(checkpoint, "save", stop_at_six)
     go = lambda m, **how: run(
-        m, stages(12, micro="auto"), tmp_path, config={"micro": "auto"}, save_every=6, precise="fp32", show=False, **how
+        m, stages(12, micro="auto"), tmp_path, config={"micro": "auto"}, save_every=2, precise="fp32", show=False, **how
     )
     with pytest.raises(Interrupted):
         go(model())

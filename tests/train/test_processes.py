@@ -62,24 +62,23 @@ def test_any_processes_take_the_same_steps_as_one(tmp_path, alone, legs):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_dead_rank_ends_the_job_with_a_clear_message_and_the_next_start_resumes(tmp_path):
     """Under torchrun, the way users start: one process is killed with SIGKILL in the middle of the run."""
     patience = "--rdzv-conf=read_timeout=600,close_timeout=600"
     launch = ["-m", "torch.distributed.run", "--standalone", patience, "--nproc-per-node=2", str(TOY), str(tmp_path / "run")]
-    job = subprocess.Popen([sys.executable, *launch, "400", "0.05", "5"], env=ENV, stderr=subprocess.PIPE, text=True)
-    log = tmp_path / "run" / "log.jsonl"
-    deadline = time.time() + 240
-    while time.time() < deadline and job.poll() is None and not (log.exists() and len(log.read_text().splitlines()) > 7):
+    job = subprocess.Popen([sys.executable, *launch, "60", "0.3", "5"], env=ENV, stderr=subprocess.PIPE, text=True)
+    checkpoints, deadline = tmp_path / "run" / "checkpoints", time.time() + 600
+    while time.time() < deadline and job.poll() is None and not list(checkpoints.glob("step-*")):
         time.sleep(0.05)
     workers = [int(p) for p in subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True).stdout.split()]
     assert len(workers) == 2, job.communicate()[1][-4000:]
     os.kill(max(workers), signal.SIGKILL)
-    _, err = job.communicate(timeout=240)
+    _, err = job.communicate(timeout=600)
     assert job.returncode != 0
     assert err.count("RankLost: ") == 1, err[-4000:]
     assert "start the same command again with --resume" in err
-    newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
-    assert int(newest.name.removeprefix("step-")) >= 5
-    finished([*launch, "400", "0", "400"])
-    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
-    assert steps == list(range(1, 401))
+    assert int(checkpoint.latest(checkpoints).name.removeprefix("step-")) >= 5
+    finished([*launch, "60", "0", "400"])
+    steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 61))

@@ -24,9 +24,6 @@ from pairwright.evaluate.problem import Exam, Problem, Step
 ZERO_SHOT = "heads/zero_shot/classifier"
 """What every method is compared with."""
 FACES = ("head", "transductive", "stream", "prompt", "deep prompt")
-_SPECIAL = {
-    "tokens": "needs patch tokens; the protocol caches image embeddings only",
-}
 
 
 @dataclass(frozen=True)
@@ -83,8 +80,8 @@ class Method:
 
     def why_not(self, problem: Problem) -> str:
         """Why it cannot run on this problem, ``""`` where nothing is known to forbid it (it may still refuse by itself)."""
-        if found := [why for need, why in _SPECIAL.items() if need in self.needs]:
-            return found[0]
+        if "tokens" in self.needs:
+            return "needs patch tokens; the protocol keeps image embeddings only"
         if side := [n.removeprefix("side.") for n in self.needs if n.startswith("side.")]:
             return f"needs a second feature ({side[0]}) of each picture; this suite has none"
         if self.face in ("transductive", "stream") and not problem.whole_test:

@@ -110,7 +110,7 @@ def open_problem(
         pictures |= dict(zip(questions[""].id_N, questions[""].image_N, strict=True))
         data[s.name] = {**about, "hash": _hash(questions)}
     see = lambda ids: torch.stack([model.preprocess(open_image(pictures[i], alpha=True)) for i in ids])
-    return make(setting, parts[0], parts[1:], model=model, sessions=sessions, pictures=see, facts={"data": data})
+    return make(setting, parts[0], parts[1:], model=model, sessions=sessions, pictures=see, facts={"suites": data})
 
 
 def open_rows(suite: Any) -> tuple[pa.Table, pa.Table, dict[str, Any]]:

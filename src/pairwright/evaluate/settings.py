@@ -51,6 +51,9 @@ class Part:
 def make(setting: str, part: Part, others: Sequence[Part] = (), *, model: Any = None, sessions: int = SESSIONS, **more: Any) -> Problem:
     """The problem of a setting. others: the suites that cross and shift ask. more: other fields of the problem (`pictures`, `facts`)."""
     check(setting, others)
+    names = [part.name, *(o.name for o in others)]
+    if twice := [n for n in names if names.count(n) > 1]:
+        raise ValueError(f"{twice[0]} is named twice: learn on one suite and ask others")
     if setting == "sessions":
         problem = in_sessions(part, sessions)
     else:

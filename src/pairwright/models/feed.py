@@ -49,7 +49,8 @@ def batches(
 ) -> Iterator[Batch]:
     """Decode (id, picture) pairs in order, a batch ahead of the consumer.
 
-    JPEGs are decoded at the smallest scale that leaves `SPARE` times the side that the model needs. pin: page-locked memory, from which a GPU copies while it computes.
+    JPEGs are decoded at the smallest scale that leaves `SPARE` times the side that the model needs. pin: page-locked memory, from which
+    a GPU copies while it computes.
     """
     late = hasattr(preprocess, "normalise")
     need = round(SPARE * max(preprocess.hw)) if hasattr(preprocess, "hw") else None

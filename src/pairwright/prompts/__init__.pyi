@@ -8,6 +8,8 @@ from pairwright.prompts.kgcoop import KgCoOp as KgCoOp
 from pairwright.prompts.maple import MaPLe as MaPLe
 from pairwright.prompts.prograd import ProGrad as ProGrad
 from pairwright.prompts.promptsrc import PromptSRC as PromptSRC
+from pairwright.prompts.propose_and_rank import ProposeAndRank as ProposeAndRank
 from pairwright.prompts.pseudolabel_tuning import PseudolabelTuning as PseudolabelTuning
 from pairwright.prompts.restore import RESTORE as RESTORE
+from pairwright.prompts.tpt import TPT as TPT
 from pairwright.prompts.upl import UPL as UPL

@@ -116,20 +116,23 @@ def open_classes(data: str | None, config: ClassesConfig) -> Classes:
     if "label" not in table.column_names:
         raise ValueError("these data have no labels: put the pictures in a folder for each class, or add a label column")
     table = table.filter(pc.is_valid(table["label"]))
-    table = table.select([c for c in table.column_names if c not in ("captions", "group")])
-    table = table.append_column("group", pc.cast(table["label"], pa.string()))
     if "split" in table.column_names:
-        part = lambda *names: table.filter(pc.is_in(table["split"], pa.array(names)))
-        train, val = part("train"), part("val")
+        train, val = (table.filter(pc.equal(table["split"], part)) for part in ("train", "val"))
     else:
-        train, val = split_by_group(table.drop(["group"]), config.val, config.seed)
-        train, val = (t.append_column("group", pc.cast(t["label"], pa.string())) for t in (train, val))
+        train, val = split_by_group(table, config.val, config.seed)
+    train, val = by_class(train), by_class(val)
     names = tuple(sorted({spoken(label) for label in train["label"].to_pylist()}))
     if len(names) < 2:
         raise ValueError(f"fine-tuning for classes needs at least two of them; {data} has {len(names)} to train on")
     val = val.filter(pa.array([spoken(label) in names for label in val["label"].to_pylist()], pa.bool_()))
     path = Path(data)
     return Classes(load(config.model), names, train, val, path if path.is_dir() else path.parent, config)
+
+
+def by_class(table: pa.Table) -> pa.Table:
+    """The table with its labels as groups, so that rows of a class belong together, and without captions of its own."""
+    table = table.select([c for c in table.column_names if c not in ("captions", "group")])
+    return table.append_column("group", pc.cast(table["label"], pa.string()))
 
 
 def finish(classes: Classes, out: Path, head: tuple[Tensor, Tensor] | None = None, **facts: Any) -> Path:

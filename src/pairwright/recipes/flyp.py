@@ -30,8 +30,8 @@ CARD = Card(
     deviations=(
         "rows of one class are positives of each other; the released code marks the diagonal only, so that two pictures of a class push "
         "each other's caption away. With one row a class in the batch the two are the same",
-        "tried in vain: a gain under shift. On vector scenes FLYP is level with cross-entropy through the text tower in distribution and "
-        "under an unseen style; the check claims only what it wins over LP-FT, in distribution",
+        "not seen: a gain over cross-entropy through the text tower, which was level with it on vector scenes, in distribution and under "
+        "another style; the check claims only what it wins over LP-FT",
     ),
     checks=("mechanism:flyp",),
 )

@@ -65,7 +65,8 @@ class FolderIndex:
     """All images below a folder, searchable in plain words.
 
     folder: searched with its subfolders. model: the encoder; each model has an index of its own. cache: where the embeddings are kept
-    between runs (the user's cache folder by default). precision: as in `pairwright.embed`. Call `refresh` before the first search, and whenever the folder may have changed.
+    between runs (the user's cache folder by default). precision: as in `pairwright.embed`. Call `refresh` before the first search, and
+    whenever the folder may have changed.
 
     A file counts as changed when its size or time stamp differ *and* its content does, so that copying or touching files costs no
     embedding. A moved file keeps its embedding. A file that cannot be read is remembered with the reason, and tried again when it changes.

@@ -151,3 +151,18 @@ def test_a_model_that_is_gone_takes_its_backends_with_it(fake: Fake, model, monk
     del other
     gc.collect()
     assert len(auto._OPEN) == before - 1
+
+
+def test_without_a_cache_folder_it_measures_each_time(model, fake: Fake, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PAIRWRIGHT_CACHE", str(tmp_path / "file" / "cache"))
+    assert pick(model) == "good"
+    assert store.read(store.key(model, 16)) == []
+
+
+def test_graphs_that_the_choice_does_not_open_are_dropped(model, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = store.exports(model.fingerprint)
+    folder.mkdir(parents=True)
+    (folder / "int8_dynamic.onnx").write_bytes(b"x")
+    assert pick(model) == "good"
+    assert list(folder.iterdir()) == []

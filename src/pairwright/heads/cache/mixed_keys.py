@@ -53,7 +53,7 @@ class MixedKeys(TipX):
 
     delta: float = 0.5
 
-    needs: ClassVar[frozenset[str]] = frozenset({"train", "text"})
+    needs: ClassVar[frozenset[str]] = frozenset({"train", "text", "side.caption"})
     neutral: ClassVar[dict[str, float] | None] = {"alpha": 0.0, "gamma": 0.0}
 
     def fit(self, train: Features | None, text: ClassText | None, *, val: Features | None = None) -> MixedKeys:

@@ -6,7 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pairwright.heads.descent import by_content
+
 _BLOCK = 2**24  # pairs in memory at once
+_SAMPLE = 2048  # support rows whose pairs show the span: all pairs of 16,000 rows would take a minute
 
 
 def log_signature(z_ND: Float[Tensor, "N D"], text_CD: Float[Tensor, "C D"], temperature: float) -> Float[Tensor, "N C"]:
@@ -28,8 +31,12 @@ def divergence(log_p_NC: Float[Tensor, "N C"], log_q_KC: Float[Tensor, "K C"]) -
 def scaling(log_q_KC: Float[Tensor, "K C"], rows_KD: Float[Tensor, "K D"], keys_KD: Float[Tensor, "K D"]) -> tuple[float, float]:
     """(slope, far) so that slope * (far - KL) spans over the pairs of support rows what the cosines of rows and keys span.
 
-    far is the largest divergence of two support rows. Both are 0 where there are not two of them.
+    far is the largest divergence of two support rows. Both are 0 where there are not two of them. Of more than 2,048 support rows, the
+    first so many in the order of their content stand for all.
     """
+    if len(log_q_KC) > _SAMPLE:
+        some = by_content(rows_KD)[:_SAMPLE]
+        log_q_KC, rows_KD, keys_KD = log_q_KC[some], rows_KD[some], keys_KD[some]
     low, high = [torch.inf, torch.inf], [-torch.inf, -torch.inf]
     K = len(log_q_KC)
     step = max(1, _BLOCK // max(K, 1))

@@ -40,7 +40,7 @@ CARD = Card(
         "without val: alpha and beta of Tip-Adapter and gamma=1; the paper always searches them on val. With val: 5 x 7 x 6 log points, "
         "the paper's grid is linear with 200,000",
     ),
-    checks=("mechanism:tip_x",),
+    checks=("mechanism:tip_x", "mechanism:sus_x_retrieved"),
 )
 
 GAMMAS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)

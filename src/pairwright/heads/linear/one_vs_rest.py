@@ -26,7 +26,7 @@ CARD = Card(
     "1/2 (|b - b0|^2 + (a - 1)^2)",
     says="Presence of each class is a question of its own; a few labels correct what the class text says about it.",
     needs="labelled features, one class or any number for each row + class text",
-    cost="about a hundred passes over the features (L-BFGS)",
+    cost="one eigendecomposition D x D, and tens of passes over the features (L-BFGS)",
     use_when="an image may show several classes, or none of them",
     not_when="exactly one class for each image: a softmax head (gda, logistic) uses that knowledge",
     aliases=("multi-label classifier", "binary relevance", "one versus rest", "sigmoid probe", "multi-hot"),
@@ -68,24 +68,28 @@ class OneVsRest:
         s_NC = (zero_NC - mean_C) / self.spread_
         share_C = (y_NC.sum(0) + 0.5) / (len(y_NC) + 1)
         start_C = share_C.logit()
+        # in these coordinates the problem is about round, and takes tens of steps, not hundreds: W = V R, R^2 near 1 / curvature
         x_ND = z_ND - centre_D
-        weight_CD = torch.zeros(len(text), z_ND.shape[1], dtype=torch.float64, requires_grad=True)
-        bias_C, a = start_C.clone().requires_grad_(), torch.ones((), dtype=torch.float64, requires_grad=True)
-        free = [weight_CD, bias_C, a] if self.text else [weight_CD, bias_C]
-        solver = torch.optim.LBFGS(free, max_iter=300, history_size=20, tolerance_grad=1e-6, line_search_fn="strong_wolfe")
+        eigen_D, axes_DD = torch.linalg.eigh(x_ND.T @ x_ND)
+        root_D = (eigen_D.clamp_min(0) / 4 + self.l2).rsqrt()
+        u_ND = x_ND @ (axes_DD * root_D)
+        step_b, step_a = (len(z_ND) / 4 + 1) ** -0.5, (float(s_NC.square().sum()) / 4 + 1) ** -0.5
+        v_CD, b_C, a = (torch.zeros(shape, dtype=torch.float64, requires_grad=True) for shape in ((len(text), len(root_D)), len(text), ()))
+        free = [v_CD, b_C, a] if self.text else [v_CD, b_C]
+        solver = torch.optim.LBFGS(free, max_iter=200, history_size=20, tolerance_grad=1e-6, line_search_fn="strong_wolfe")
 
         def loss() -> Tensor:
             solver.zero_grad()
-            logits_NC = x_ND @ weight_CD.T + bias_C + (a * s_NC if self.text else 0.0)
-            value = F.binary_cross_entropy_with_logits(logits_NC, y_NC, reduction="sum") + 0.5 * self.l2 * weight_CD.square().sum()
-            value = value + 0.5 * (bias_C - start_C).square().sum() + 0.5 * (a - 1).square()
+            logits_NC = u_ND @ v_CD.T + start_C + step_b * b_C + ((1 + step_a * a) * s_NC if self.text else 0.0)
+            value = F.binary_cross_entropy_with_logits(logits_NC, y_NC, reduction="sum") + 0.5 * self.l2 * (root_D * v_CD).square().sum()
+            value = value + 0.5 * (step_b * b_C).square().sum() + 0.5 * (step_a * a).square()
             value.backward()
             return value
 
         with torch.enable_grad():
             solver.step(loss)
-        self.prior_ = float(a.detach()) / self.spread_ if self.text else 0.0
-        weight_CD, bias_C = weight_CD.detach(), bias_C.detach()
+        a, weight_CD, bias_C = 1 + step_a * a.detach(), (v_CD.detach() * root_D) @ axes_DD.T, start_C + step_b * b_C.detach()
+        self.prior_ = float(a) / self.spread_ if self.text else 0.0
         self.weight_ = weight_CD.float().contiguous()
         self.bias_ = (bias_C - weight_CD @ centre_D - self.prior_ * mean_C).float()
         return self

@@ -52,7 +52,13 @@ def class_text(
     for c, group in enumerate(prompts):
         prompts_CPD[c, : len(group)] = z[start : start + len(group)]
         start += len(group)
-    return ClassText(mean_of_prompts(prompts_CPD), tuple(names), prompts_CPD, encoder=model.fingerprint, scale=float(model.scale))
+    return ClassText(
+        mean_of_prompts(prompts_CPD),
+        tuple(names),
+        prompts_CPD,
+        encoder=model.fingerprint,
+        scale=float(torch.as_tensor(model.scale).detach()),
+    )
 
 
 def _remembered(folder: Path, model: Any, prompts: list[str], batch: int) -> Tensor:

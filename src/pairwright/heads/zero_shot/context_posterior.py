@@ -33,6 +33,7 @@ CARD = Card(
     aliases=("PerceptionCLIP", "contextual attributes", "conditioning on context", "two-step zero-shot", "spurious background"),
     neighbours=("heads/zero_shot/prompt_ensemble", "heads/zero_shot/description_ensemble"),
     deviations=(
+        "at temperature 1 the two steps are one: logits are then the log of the summed exponentials of a class's contexts",
         "the context is inferred with the classes (the paper's first variant); inferring it from texts without a class is not here",
         "logits are log-probabilities; without val the temperature is 1, where the paper tries several. Effect unknown",
     ),

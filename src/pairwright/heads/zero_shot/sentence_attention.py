@@ -25,13 +25,13 @@ CARD = Card(
     year=2023,
     arxiv="2307.11661",
     where="section 3.3",
-    equation="w_c = unit(mean_p ((1 - ratio) s_cp + ratio sum_q softmax_q(s_cp Q (s_cq K)^T / sqrt(E)) (s_cq + s_cq V O))),  Q, K, V (D, E) "
-    "and O (E, D) shared by all classes, learned by cross-entropy, O = 0 at first",
+    equation="w_c = unit(mean_p ((1 - ratio) s_cp + ratio sum_q softmax_q(s_cp Q (s_cq K)^T / sqrt(E)) (s_cq + s_cq V O))), "
+    "Q, K, V (D, E), O (E, D) shared by all classes, learned by cross-entropy, O = 0 at first",
     says="A light self-attention over a class's generated sentences learns to pick the useful ones, and carries over to new classes.",
     needs="class text with several sentences a class + few labelled features of some classes",
     cost="at most 1,500 steps, each over all sentences of the seen classes; then that of zero-shot",
     use_when="many generated sentences of mixed quality, where useful ones have something in common; classes will be added later",
-    not_when="sentences that are all good (their mean is as good); fewer than a few shots; classes with their own quirks only (text_residual)",
+    not_when="sentences that are all good (their mean is as good); fewer than a few shots; quirks of single classes (text_residual)",
     aliases=("CLIP-A-self", "VDT-Adapter", "sentence self-attention", "description selection", "GPT-4 prompts"),
     neighbours=("heads/zero_shot/description_ensemble", "heads/zero_shot/prompt_ensemble", "heads/linear/text_residual"),
     deviations=(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -46,7 +47,7 @@ def backend(model: Any, x_B3HW: Tensor, *, precision: str = "auto", batch: int =
     """
     check_precision(precision)
     exact = Backend("torch-fp32", "fp32", lambda x: model.image(x).z_BD)
-    if precision == "fp32":
+    if precision == "fp32" or "image" not in model.towers:  # the model itself says what it lacks
         return exact
     images = len(x_B3HW) if images is None else images
     ready = candidates(precision, model.device)
@@ -65,10 +66,13 @@ def backend(model: Any, x_B3HW: Tensor, *, precision: str = "auto", batch: int =
     if fresh:
         known |= {t.name: t for t in fresh}
         store.write(key, list(known.values()))
+        _prune(job, known.values(), precision, images)
     names = {c.name: c for c in ready}
     refused: set[str] = set()
     while True:
         here = [_from_here(t, mine(t.name) in opened or t.name in runs, known.get(exact.name)) for t in known.values() if t.name in names]
+        if not here and precision == "auto":
+            return exact
         best = choose(here, precision, images, refused)
         if best.name == exact.name:
             return exact
@@ -83,8 +87,6 @@ def backend(model: Any, x_B3HW: Tensor, *, precision: str = "auto", batch: int =
                 refused.add(best.name)
                 continue
         opened[mine(best.name)] = run
-        if fresh:
-            _prune(job, names[best.name])
         return Backend(best.name, best.precision, run)
 
 
@@ -111,7 +113,7 @@ def _measure(
     # besides the opening, measuring takes the calibration pictures once in fp32 and a few times in the new backend
     pays = lambda c: not usable or worth_trying(c.opening + 2 * len(job.x_B3HW) * min(usable), min(usable), images)
     if not any(pays(c) for c in new if c.name != "torch-fp32"):
-        return ([Trial("torch-fp32", "fp32", usable[0], 0.0, 1.0, 1.0)] if not known and precision == "auto" else []), {}
+        return [], {}
     trials: list[Trial] = []
     runs: dict[str, Run] = {}
     start = time.perf_counter()
@@ -192,8 +194,11 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _prune(job: Job, chosen: Candidate) -> None:
-    """Drop exported graphs that the chosen backend does not open: they are as large as the weights, and can be made again."""
-    for path in job.folder.glob("*.onnx"):
-        if path.name not in chosen.files and path.name in {name for c in TABLE for name in c.files}:
-            path.unlink(missing_ok=True)
+def _prune(job: Job, known: Iterable[Trial], precision: str, images: int) -> None:
+    """Drop exported graphs that the choice does not open: they are as large as the weights, and can be made again."""
+    with contextlib.suppress(ValueError, OSError):
+        chosen = choose(known, precision, images).name
+        keep = {name for c in TABLE if c.name == chosen for name in c.files}
+        for path in job.folder.glob("*.onnx"):
+            if path.name not in keep:
+                path.unlink(missing_ok=True)

@@ -55,9 +55,8 @@ def path_of(key_: dict[str, Any]) -> Path:
 
 def read(key_: dict[str, Any]) -> list[Trial]:
     """Trials measured before under exactly this key; nothing if there are none or the file is damaged."""
-    path = path_of(key_)
     try:
-        record = io.read_json(path)
+        record = io.read_json(path_of(key_))
         return [Trial(**t) for t in record["trials"]] if record["key"] == key_ else []
     except (OSError, ValueError, KeyError, TypeError):
         return []
@@ -71,6 +70,8 @@ def write(key_: dict[str, Any], trials: Sequence[Trial]) -> None:
 
 
 def exports(fingerprint: str) -> Path:
-    """Folder of the exported graphs of one model."""
-    folder = io.cache_dir("backends", "graphs", fingerprint)
-    return folder if os.access(folder, os.W_OK) else Path()
+    """Folder of the exported graphs of one model, not created yet. Without a cache that can be written, one in which nothing can be."""
+    try:
+        return io.cache_dir("backends") / "graphs" / fingerprint
+    except OSError:
+        return Path(os.devnull, "graphs")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-_LEFT, _TOP, _WIDE = 96.0, 8.0, 360.0
+_LEFT, _TOP, _WIDE = 100.0, 8.0, 360.0
 
 
 def confusions(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, int, int]]:
@@ -23,7 +23,7 @@ def confusion_svg(rows: Sequence[Mapping[str, Any]], names: Sequence[str], most:
     count = Counter((r["truth"], r["said"]) for r in rows)
     total = Counter(r["truth"] for r in rows)
     cell = (_WIDE - _LEFT - 4) / len(shown)
-    size = min(10.0, max(5.5, 0.62 * cell))
+    size = min(9.5, max(5.5, 0.62 * cell))
     parts = []
     for i, t in enumerate(shown):
         y = _TOP + i * cell
@@ -42,8 +42,8 @@ def confusion_svg(rows: Sequence[Mapping[str, Any]], names: Sequence[str], most:
         parts.append(f'<text transform="translate({x:.1f} {foot + 5:.1f}) rotate(-50)" text-anchor="end" font-size="{size:.1f}" '
                      f'fill="var(--muted)">{escape(_cut(names[s]))}</text>')  # fmt: skip
     title = "Confusion matrix: true classes in rows, what was said in columns"
-    return f'<svg viewBox="0 0 {_WIDE:.0f} {foot + 70:.0f}" role="img" aria-label="{title}" class="plot">{"".join(parts)}</svg>'
+    return f'<svg viewBox="0 0 {_WIDE:.0f} {foot + 78:.0f}" role="img" aria-label="{title}" class="plot">{"".join(parts)}</svg>'
 
 
-def _cut(name: str, most: int = 16) -> str:
+def _cut(name: str, most: int = 15) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"

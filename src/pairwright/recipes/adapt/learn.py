@@ -113,8 +113,9 @@ def learn(
         made = finish(plan, search)
         if enough and search.folds:
             first = search.fold_N.numpy()
-            nested(plan, train, text, group_N, first, clock.part(0.85), outer, tell("measuring the choice"))
-            clock.cut |= not outer.complete
+            mine = clock.part(0.85)
+            nested(plan, train, text, group_N, first, mine, outer, tell("measuring the choice"))
+            clock.cut |= mine.cut or not outer.complete
             curve = learning_curve(made, train, text, group_N, wish.seed, clock)
     except KeyboardInterrupt:
         interrupted, chosen_at = True, clock.spent

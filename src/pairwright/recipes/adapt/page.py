@@ -113,7 +113,7 @@ def page(out: Adapted) -> str:
             cards.insert(1, ("Your test images", out.test, "The finished classifier on the images that your data call test, asked once."))
         sections.append(Cards("figures", "Figures", "How good is it?", lead, cards))
     sections.append(
-        Sentences("know", "To know", "What to know", "What was found in your images, and how far to believe the figures", out.notes)
+        Sentences("know", "To know", "What to know", "What was found in your images, and how far to believe the figures.", out.notes)
     )
     drawn = _plots(out, rows)
     if drawn:
@@ -187,7 +187,7 @@ def _tried(out: Adapted) -> Table:
         number = _trial(out, t)
         state = {"dropped": "left out after the first folds", "no time": "no time", "failed": f"failed: {t.why}"}.get(t.state, t.state)
         chosen = "chosen" if (t.candidate.id, t.candidate.label) in taken else state
-        body.append((number, (t.candidate.label, "" if number is None else number, f"{t.seconds:.1f} s", chosen)))
+        body.append((number, (t.candidate.label, "" if number is None else number, f"{t.seconds:.1f}\u00a0s", chosen)))
     body.sort(key=lambda x: -1.0 if x[0] is None else -x[0].value)
     lead = (
         "All candidates were asked on half of the inner folds, the better half of them on the rest; the best three answer together. These "

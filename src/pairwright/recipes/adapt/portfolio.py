@@ -70,8 +70,10 @@ ANY: tuple[tuple[str, Sequence[tuple[str, Settings]], bool], ...] = (
     ("heads/linear/one_vs_rest", [(f"{how}penalty {l2:g}", {"l2": l2, "text": text})
                                   for text, how in ((True, ""), (False, "no text, ")) for l2 in (0.1, 1.0, 10.0)], False),
 )  # fmt: skip
-UNSEEN = ("heads/linear/text_residual", "heads/cache/proker", "heads/transport/lfa")
-"""What is joined where nothing can be measured, with one label a class (rows of ONE, the first setting of each)."""
+TRUSTED = (("heads/linear/text_residual", 0), ("heads/cache/proker", 0), ("heads/transport/lfa", 0))
+DOUBTED = (("heads/linear/gda", -1), ("heads/linear/class_penalty", 0), ("heads/transport/lfa", 0))
+"""What is joined where nothing but zero-shot can be measured, with one label a class: (id, which of its settings). The former lean on
+the class text, the latter on the labels."""
 CLOSED = frozenset({"heads/linear/logistic"})
 """Heads that never answer with a class without labels: left out where there is one."""
 
@@ -83,10 +85,10 @@ def portfolio(*, multi: bool = False, gaps: bool = False) -> list[Candidate]:
     return [_named(*row) for row in made if not (gaps and row[0] in CLOSED)]
 
 
-def unseen() -> list[Candidate]:
-    """The candidates that are taken on trust."""
-    first = {c.id: c for c in reversed(portfolio())}
-    return [first[id_] for id_ in UNSEEN]
+def unseen(zero_shot: float) -> list[Candidate]:
+    """The candidates that are taken unmeasured. zero_shot: its accuracy on the labelled rows, which says what the class text is worth."""
+    known = portfolio()
+    return [[c for c in known if c.id == id_][which] for id_, which in (TRUSTED if zero_shot >= 0.5 else DOUBTED)]
 
 
 def forced(name: str, *, multi: bool = False) -> list[Candidate]:

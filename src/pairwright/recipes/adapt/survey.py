@@ -74,9 +74,8 @@ def _say(problem: Problem, group_N: list[int], conflicts: list[list[str]]) -> li
     said = []
     if n:
         several = f", {float(y.sum(1).float().mean()):.1f} classes an image" if problem.multi else ""
-        said.append(
-            f"{n} labelled images of {len(names)} classes: {min(counts)} to {max(counts)} a class, {middle} in the middle{several}."
-        )
+        each = f"{middle}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)} (in the middle {middle})"
+        said.append(f"{n} labelled images of {len(names)} classes, {each} a class{several}.")
     else:
         said.append(f"{len(problem.ids)} images without labels, and the names of {len(names)} classes.")
     if n and (rest := len(problem.ids) - n - int(test.sum())):
@@ -95,5 +94,5 @@ def _say(problem: Problem, group_N: list[int], conflicts: list[list[str]]) -> li
         said.append(f"{sum(map(len, conflicts))} images are left out: the same picture lies in several classes ({first}).")
     if problem.skipped:
         where, why = next(iter(problem.skipped.items()))
-        said.append(f"{len(problem.skipped)} files were skipped ({where}: {why}).")
+        said.append(f"{len(problem.skipped)} files could not be read ({where}: {why}).")
     return said
