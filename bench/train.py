@@ -181,7 +181,7 @@ def cases() -> Iterator[Case]:
             bar=1.3,
             note=s.note,
         )
-    s = replace(SETUPS[0], batch=512)
+    s = replace(SETUPS[1], batch=64)
     image, ids = batch(s)
     yield Case(
         name="train_cached",

@@ -23,8 +23,8 @@ CHECK = Check(
     metric="accuracy",
 )
 HAND = "a photo of a {}"
-RATE = 5e-3
-N, VIEWS, OFFSET = 150, 16, 4.0
+RATE = 0.02
+N, VIEWS, OFFSET = 250, 16, 4.0
 
 
 def fixtures() -> None:
@@ -33,7 +33,7 @@ def fixtures() -> None:
 
 def arms(seed: int, planted: bool) -> dict[str, float]:
     model, classes = T.tower(), T.split(seed)[0][:20]
-    batch = T.WORLD.sample(1500, 30_000 + 100_000 * seed)
+    batch = T.WORLD.sample(1200, 30_000 + 100_000 * seed)
     place_C = torch.full((len(T.NAMES),), -1)
     place_C[classes] = torch.arange(len(classes))
     y_N = place_C[torch.from_numpy(batch.facts.shape_NO[:, 0] * T.WORLD.colours + batch.facts.colour_NO[:, 0])]
@@ -47,7 +47,7 @@ def arms(seed: int, planted: bool) -> dict[str, float]:
     if not planted:
         z_NAD = torch.cat([z_NAD[:, :1], z_NAD.roll(1, 0)[:, 1:]], 1)
     names = T.named(classes)
-    text_CD, learner = hand_text(model, names, HAND), TPT(HAND, lr=RATE).start(model, names)
+    text_CD, learner = hand_text(model, names, HAND), TPT(HAND, lr=RATE).fit(model, names)
     plain_NAC = model.scale * z_NAD @ text_CD.T
     tuned = torch.stack([learner.step(model, z_AD) for z_AD in z_NAD])
     mean = torch.stack([v[confident(v, learner.keep)].softmax(-1).mean(0) for v in plain_NAC])

@@ -14,7 +14,8 @@ from pairwright.recipes.adapt import portfolio
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PAIRWRIGHT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(portfolio, "ONE", portfolio.ONE[:3])
+    zero, tip, (gda, settings, slow) = portfolio.ONE[:3]
+    monkeypatch.setattr(portfolio, "ONE", (zero, (tip[0], tip[1][1:2], tip[2]), (gda, settings[1::2], slow)))
     for name in ("TRUSTED", "DOUBTED"):
         monkeypatch.setattr(portfolio, name, (("heads/linear/gda", 1),))
     monkeypatch.setattr("pairwright.recipes.adapt.run.affordable", lambda *_: ([], ""))  # prompt learning takes seconds

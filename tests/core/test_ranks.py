@@ -15,6 +15,7 @@ from ranks import CASES, DTYPES, WAYS, losses
 
 SCRIPT = Path(__file__).with_name("ranks.py")
 LOSSES = [name for name, _ in losses()]
+pytestmark = pytest.mark.timeout(1800)
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 

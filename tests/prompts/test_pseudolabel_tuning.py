@@ -11,9 +11,11 @@ from pairwright.core.numerics import generator, unit
 from pairwright.models.tiny import tiny
 from pairwright.prompts.cocoop import CoCoOp
 from pairwright.prompts.coop import CoOp
+from pairwright.prompts.deep_prefix import DeepPrefix
 from pairwright.prompts.fit import Descent
+from pairwright.prompts.images import Images
 from pairwright.prompts.pseudolabel_tuning import PseudolabelTuning, both
-from pairwright.prompts.upl import UPL
+from pairwright.prompts.upl import UPL, top_per_class
 
 NAMES = ["red circle", "blue square", "star"]
 HAND = "a photo of a {}"
@@ -101,6 +103,23 @@ def test_the_rarer_kind_is_repeated():
 def test_a_learner_with_text_for_each_image_serves_too():
     tuned = PseudolabelTuning(CoCoOp(HAND, how=Descent(epochs=1, batch=8)), "refresh", k=2, rounds=2, template=HAND)
     assert tuned.fit(MODEL, NAMES, ROWS).logits(MODEL, NAMES, ROWS).shape == (41, 3)
+
+
+def test_a_visual_learner_takes_images():
+    model = tiny(4, image="vit", size=16, width=16, dim=16, vocab=256, context=12).requires_grad_(False)
+    x = torch.randn(14, 3, 16, 16, generator=generator("pseudolabel images"))
+    some = Images(x[:3], torch.arange(3))
+    learner = DeepPrefix(HAND, how=Descent(epochs=1, batch=8))
+    tuned = PseudolabelTuning(learner, "fixed", k=6, template=HAND).fit(model, NAMES, Images(x[3:]), labelled=some)
+    hand = model.text(model.tokenizer([HAND.format(n) for n in NAMES])).z_BD
+    rows, labels = top_per_class((model.scale * model.image(x[3:]).z_BD @ hand.T).softmax(1), 6)
+    assert torch.equal(tuned.rows_, rows)
+    joined = Images(
+        torch.cat([x[3:][rows], x[:3].repeat(len(rows) // 3, 1, 1, 1)]), torch.cat([labels, torch.arange(3).repeat(len(rows) // 3)])
+    )
+    alone = DeepPrefix(HAND, how=Descent(epochs=1, batch=8)).fit(model, NAMES, joined)
+    expected = model.scale * alone.image_features(model, x).z @ alone.text(model, NAMES).W_CD.T
+    torch.testing.assert_close(tuned.logits(model, NAMES, Images(x)), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_bad_input_is_refused_with_the_fix():

@@ -34,7 +34,7 @@ def test_entropies_are_those_of_the_loop():
 
 
 def test_one_step_is_adamw_on_the_marginal_entropy():
-    learner = TPT(HAND, keep=0.5, lr=0.01).start(MODEL, NAMES)
+    learner = TPT(HAND, keep=0.5, lr=0.01).fit(MODEL, NAMES)
     start = learner.first_.clone()
     before = {k: v.clone() for k, v in MODEL.state_dict().items()}
     found = learner.step(MODEL, VIEWS)
@@ -65,14 +65,14 @@ def test_one_step_is_adamw_on_the_marginal_entropy():
 
 def test_no_steps_are_zero_shot_and_views_may_be_cached():
     z = MODEL.image(VIEWS).z_BD
-    plain = TPT(HAND, steps=0).start(MODEL, NAMES)
+    plain = TPT(HAND, steps=0).fit(MODEL, NAMES)
     torch.testing.assert_close(plain.step(MODEL, VIEWS), MODEL.scale * hand_text(MODEL, NAMES, HAND) @ z[0])
-    learner = TPT(HAND, keep=0.5).start(MODEL, NAMES)
+    learner = TPT(HAND, keep=0.5).fit(MODEL, NAMES)
     torch.testing.assert_close(learner.step(MODEL, z), learner.step(MODEL, VIEWS))
 
 
 def test_every_image_starts_afresh():
-    learner = TPT(HAND).start(MODEL, NAMES)
+    learner = TPT(HAND).fit(MODEL, NAMES)
     assert isinstance(learner, StreamHead)  # the same members; its step takes the model too
     first = learner.step(MODEL, VIEWS)
     learner.step(MODEL, VIEWS.flip(0))
@@ -85,7 +85,7 @@ def test_every_image_starts_afresh():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="not fitted"):
         TPT().step(MODEL, VIEWS)
-    learner = TPT(HAND).start(MODEL, NAMES)
+    learner = TPT(HAND).fit(MODEL, NAMES)
     with pytest.raises(ValueError, match="row 2"):
         learner.step(MODEL, MODEL.image(VIEWS).z_BD.index_fill(0, torch.tensor([2]), float("nan")))
     with pytest.raises(EncoderMismatch, match="another model"):

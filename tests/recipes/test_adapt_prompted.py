@@ -40,5 +40,6 @@ def test_a_name_means_a_prompt_learner_only_where_it_comes_first():
     assert forced_prompt("CoOp", MODEL).id == "prompts/coop"
     assert forced_prompt("Tip-Adapter", MODEL) is None
     assert forced_prompt("siglip", MODEL) is None
-    with pytest.raises(ValueError, match="try CoOp"):
-        forced_prompt("CoCoOp", MODEL)
+    for name in ("CoCoOp", "MaPLe"):
+        with pytest.raises(ValueError, match="try CoOp"):
+            forced_prompt(name, MODEL)

@@ -18,6 +18,7 @@ from pairwright.train import checkpoint
 TOY = Path(__file__).with_name("toy.py")
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 RUN = {"steps": 6, "slow": 0.0, "save_every": 2}
+pytestmark = pytest.mark.timeout(1800)  # seconds of work, but every process imports torch, and a busy machine may give it a fraction
 
 
 def finished(command: list[str]) -> None:
@@ -62,7 +63,6 @@ def test_any_processes_take_the_same_steps_as_one(tmp_path, alone, legs):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_a_dead_rank_ends_the_job_with_a_clear_message_and_the_next_start_resumes(tmp_path):
     """Under torchrun, the way users start: one process is killed with SIGKILL in the middle of the run."""
     patience = "--rdzv-conf=read_timeout=600,close_timeout=600"

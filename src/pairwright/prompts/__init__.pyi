@@ -6,6 +6,7 @@ from pairwright.prompts.deep_prefix import DeepPrefix as DeepPrefix
 from pairwright.prompts.evolved_prompts import EvolvedPrompts as EvolvedPrompts
 from pairwright.prompts.kgcoop import KgCoOp as KgCoOp
 from pairwright.prompts.maple import MaPLe as MaPLe
+from pairwright.prompts.mocoop import MoCoOp as MoCoOp
 from pairwright.prompts.prograd import ProGrad as ProGrad
 from pairwright.prompts.promptsrc import PromptSRC as PromptSRC
 from pairwright.prompts.propose_and_rank import ProposeAndRank as ProposeAndRank

@@ -69,6 +69,8 @@ class DeepPrefix:
         """Learn from labelled, preprocessed images; label c is names[c]. No rows leave the start as it is."""
         ids_CL, M = prompt_ids(model, names, self.context)
         images, y_N = images_of(train, self), labels_of(train, len(names), self)
+        if odd := set(self.towers) - {"image", "text"}:
+            raise ValueError(f"tokens go into the image tower, the text tower or both, not into {', '.join(sorted(odd))}")
         for tower in self.towers:
             if "deep" not in getattr(model.towers[tower], "points", ()):
                 raise ValueError(

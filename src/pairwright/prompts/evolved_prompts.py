@@ -38,6 +38,7 @@ CARD = Card(
         "paper's text. Effect unknown",
         "groups are the class of the greatest loss and those it is confused with, of all classes in turn; the released code also clusters "
         "classes by k-means. Effect unknown",
+        "measured on planted data: with accuracy alone (weight=0) one image a class is right from the start and nothing improves",
         "the released code reports the generation that is best on the test data; here the fittest on the shots is kept",
     ),
     checks=("mechanism:evolved_prompts",),

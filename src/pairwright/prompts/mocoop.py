@@ -28,7 +28,8 @@ CARD = Card(
     arxiv="2409.12011",
     where="section 3: mixture, gating loss, group text supervision",
     equation="W_c(z) = unit(sum_g a_g(z) W_gc),  a = softmax of the k largest of s z R;  "
-    "loss = CE + gate KL(softmax(s z H) | softmax(s z R)) + hold mean_gc CE(s W_gc T_g^T, c),  T_g class text of group g's templates, H_g their mean",
+    "loss = CE + gate KL(softmax(s z H) | softmax(s z R)) + hold mean_gc CE(s W_gc T_g^T, c),  T_g class text of group g's templates, "
+    "H_g their mean",
     says="One soft prompt cannot serve a data set of several styles; a router over prompts, taught by hard templates, can.",
     needs="few labelled features + class names + the text tower + groups of hand-written templates",
     cost="text tower forward and backward on two rows for each class and group in a step; then one row each",

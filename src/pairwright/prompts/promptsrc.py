@@ -35,8 +35,7 @@ CARD = Card(
     aliases=("self-regulating prompts", "self-regulated prompt learning", "GPA", "Gaussian prompt averaging"),
     neighbours=("prompts/deep_prefix", "prompts/kgcoop", "prompts/maple"),
     deviations=(
-        "the ensemble is the mean of unit embeddings of the given templates, ten at most here; the released code averages raw embeddings "
-        "of 60. Effect unknown",
+        "the ensemble is the mean of unit embeddings of the given templates; the released code averages raw ones of 60. Effect unknown",
         "both absolute differences are means over all entries, and the KL is over the number of classes too, as in the released code",
         "trained on the images as given, without the random crops of the paper; effect unknown",
     ),

@@ -15,7 +15,8 @@ from pairwright.core.card import Card
 from pairwright.core.features import Features
 from pairwright.prompts.coop import CoOp
 from pairwright.prompts.fit import rows_of, scores
-from pairwright.prompts.tokens import hand_text
+from pairwright.prompts.images import Images, encode_all
+from pairwright.prompts.tokens import frozen, hand_text
 from pairwright.prompts.upl import top_per_class
 
 CARD = Card(
@@ -72,13 +73,13 @@ class PseudolabelTuning:
         self,
         model: Any,
         names: Sequence[str],
-        pool: Features,
+        pool: Features | Images,
         *,
-        labelled: Features | None = None,
+        labelled: Features | Images | None = None,
         among: Sequence[int] | None = None,
         probs_NC: Tensor | None = None,
     ) -> PseudolabelTuning:
-        """Learn from unlabelled features of `model`, and from labelled ones where they are given."""
+        """Learn from unlabelled features of `model` (`Images` for visual learners), and from labelled ones where they are given."""
         if self.strategy not in ("fixed", "refresh", "grow"):
             raise ValueError(f"unknown strategy {self.strategy!r}: choose fixed, refresh or grow")
         if self.rounds < 1 or self.k < 0:
@@ -89,7 +90,8 @@ class PseudolabelTuning:
         allowed_C[list(range(len(names)) if among is None else among)] = True
         if probs_NC is None:
             hand_CD = hand_text(model, names, self.template)
-            probs_NC = scores(hand_CD.cpu(), rows_of(pool, model, self), float(model.scale.detach())).softmax(-1)
+            z_ND = plain(pool, model) if isinstance(pool, Images) else rows_of(pool, model, self)
+            probs_NC = scores(hand_CD.cpu(), z_ND, float(model.scale.detach())).softmax(-1)
         if probs_NC.shape != (len(pool), len(names)):
             raise ValueError(f"probs_NC must have the shape {(len(pool), len(names))} (rows, classes), got {tuple(probs_NC.shape)}")
         rounds = 1 if self.strategy == "fixed" else self.rounds
@@ -106,32 +108,47 @@ class PseudolabelTuning:
             self.learner_ = copy.deepcopy(self.learner).fit(model, names, train)
         return self
 
-    def logits(self, model: Any, names: Sequence[str], x: Features) -> Float[Tensor, "N C"]:
+    def logits(self, model: Any, names: Sequence[str], x: Features | Images) -> Float[Tensor, "N C"]:
         """Class scores of rows under the prompts of the last round."""
         if not hasattr(self, "learner_"):
             raise ValueError("this PseudolabelTuning is not fitted yet: call fit(model, names, pool) first")
         return class_scores(self.learner_, model, names, x)
 
 
-def class_scores(learner: Any, model: Any, names: Sequence[str], x: Features) -> Float[Tensor, "N C"]:
-    """Scaled scores of rows under a fitted prompt learner: its own `logits` where class text depends on the image, else its class text."""
+def class_scores(learner: Any, model: Any, names: Sequence[str], x: Features | Images) -> Float[Tensor, "N C"]:
+    """Scaled scores of rows under a fitted prompt learner: its own `logits` where class text depends on the image, else its class text
+    against features, which a learner with tokens in the image tower makes itself."""
     if hasattr(learner, "logits"):
         return learner.logits(model, names, x)
     text = learner.text(model, names)
+    if hasattr(learner, "image_features"):
+        return scores(text.W_CD, learner.image_features(model, x).z_ND, text.scale)
     return scores(text.W_CD, rows_of(x, model, learner), text.scale)
 
 
-def both(labelled: Features | None, guessed: Features) -> Features:
+def both(labelled: Features | Images | None, guessed: Features | Images) -> Features | Images:
     """Labelled and pseudolabelled rows together, the rarer kind repeated until there are as many (to the whole number below)."""
     if labelled is None or not len(labelled):
         return guessed
     if labelled.y_N is None:
-        raise ValueError("labelled rows need labels: pass them as Features(z, y), or leave labelled=None")
+        raise ValueError("labelled rows need labels: give them with y_N, or leave labelled=None")
     if not len(guessed):
         return labelled
+    if isinstance(labelled, Images) != isinstance(guessed, Images):
+        raise ValueError("labelled and unlabelled rows must be of one kind: both Features, or both Images")
     few, many = sorted((labelled, guessed), key=len)
     parts = [many, few.rows(repeats(len(few), len(many) // len(few)))]
-    return Features(torch.cat([p.z_ND for p in parts]), torch.cat([p.y_N for p in parts]), encoder=labelled.encoder or guessed.encoder)
+    y_N = torch.cat([p.y_N for p in parts])
+    if isinstance(many, Images):
+        return Images(torch.cat([p.batch(torch.arange(len(p))) for p in parts]), y_N)
+    return Features(torch.cat([p.z_ND for p in parts]), y_N, encoder=labelled.encoder or guessed.encoder)
+
+
+@torch.no_grad()
+def plain(images: Images, model: Any) -> Float[Tensor, "N D"]:
+    """Features of images under the model without learned tokens."""
+    with frozen(model):
+        return encode_all(images, lambda x_B3HW: model.image(x_B3HW).z_BD, model).float().cpu()
 
 
 def repeats(n: int, times: int) -> Int[Tensor, " K"]:

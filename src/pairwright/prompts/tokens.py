@@ -77,7 +77,7 @@ def encode_with(
 def check_fitted(learner: Any, model: Any) -> None:
     """Raise unless the learner's tokens were learned, and for this model."""
     if not hasattr(learner, "encoder_"):
-        raise ValueError(f"this {type(learner).__name__} is not fitted yet: call fit(model, names, train) first")
+        raise ValueError(f"this {type(learner).__name__} is not fitted yet: call fit(model, names, …) first")
     if model.fingerprint != learner.encoder_:
         raise EncoderMismatch("these tokens were learned for another model: fit them again for this one")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +45,7 @@ class TPT:
     context: a template whose words are the start, or a number of random tokens. keep: share of the views that counts, those of lowest
     entropy (at least one). steps: of AdamW at rate `lr`; 0 is zero-shot. seed: of a random start. Defaults are the paper's (64 views).
 
-    `start(model, names)` sets the classes; each `step(model, views)` begins at the same context.
+    `fit(model, names)` sets the classes; each `step(model, views)` begins at the same context.
     """
 
     context: int | str = "a photo of a {}."
@@ -53,7 +54,7 @@ class TPT:
     lr: float = 5e-3
     seed: int = 0
 
-    def start(self, model: Any, names: Sequence[str]) -> TPT:
+    def fit(self, model: Any, names: Sequence[str]) -> TPT:
         """Remember the model's classes and the context that every image starts from."""
         self.ids_, M = prompt_ids(model, names, self.context)
         self.first_ = start_tokens(model, self.ids_, M, self.context, False, self.seed)
@@ -93,5 +94,5 @@ def confident(logits_AC: Float[Tensor, "A C"], keep: float) -> Tensor:
 
 def marginal_entropy(logits_AC: Float[Tensor, "A C"]) -> Float[Tensor, ""]:
     """Entropy of the mean class distribution of the views."""
-    log_p = logits_AC.log_softmax(-1).logsumexp(0) - torch.log(torch.tensor(float(len(logits_AC))))
+    log_p = logits_AC.log_softmax(-1).logsumexp(0) - math.log(len(logits_AC))
     return -(log_p.exp() * log_p).sum()

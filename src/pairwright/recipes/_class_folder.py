@@ -94,7 +94,7 @@ class Classes:
         if text and more:
             raise ValueError("class text that is trained takes one template, such as --set template='a photo of a {}'")
         fixed = {"text": class_ids(self.model, self.names, template)} if text else {}
-        return Labelled(self.pairs(), _keys([_folder(n, self.train) for n in self.names]), fixed)
+        return Labelled(self.pairs(), _keys(self.names), fixed)
 
     def features(self, part: str) -> Features:
         """Embedded pictures of ``train`` or ``val`` with labels; what cannot be read is left out, with a warning."""
@@ -132,7 +132,7 @@ def open_classes(data: str | None, config: ClassesConfig) -> Classes:
 def by_class(table: pa.Table) -> pa.Table:
     """The table with its labels as groups, so that rows of a class belong together, and without captions of its own."""
     table = table.select([c for c in table.column_names if c not in ("captions", "group")])
-    return table.append_column("group", pc.cast(table["label"], pa.string()))
+    return table.append_column("group", pa.array([spoken(label) for label in table["label"].to_pylist()], pa.string()))
 
 
 def finish(classes: Classes, out: Path, head: tuple[Tensor, Tensor] | None = None, **facts: Any) -> Path:
@@ -179,11 +179,7 @@ def spoken(label: object) -> str:
     return str(label).replace("_", " ")
 
 
-def _folder(name: str, table: pa.Table) -> str:
-    return next(label for label in table["label"].to_pylist() if spoken(label) == name)
-
-
-def _keys(labels: Sequence[str]) -> Tensor:
-    """The group ids that the loader gives to rows of these labels."""
-    table = pa.table({"id": [str(i) for i in range(len(labels))], "group": list(labels)})
+def _keys(names: Sequence[str]) -> Tensor:
+    """The group ids that the loader gives to rows of these classes."""
+    table = pa.table({"id": [str(i) for i in range(len(names))], "group": list(names)})
     return torch.from_numpy(columns.group_ids(table).copy())

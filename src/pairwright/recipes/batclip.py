@@ -41,7 +41,7 @@ CARD = Card(
 
 @dataclass(eq=False)
 class BATCLIP:
-    """Online adaptation: `step(model, x)` classifies a batch and then moves the norm layers a little; `reset` gives every bit back.
+    """Test-time adaptation, online and without labels: `step(model, x)` classifies a batch, then moves the norm layers; `reset` undoes it.
 
     names: the classes. lr: of AdamW, one step a batch; 0 leaves the model as it is. pull, spread: weights of the two terms on class means;
     with both 0 this is entropy minimisation (Tent) on both towers. towers: whose norm layers move.

@@ -30,13 +30,13 @@ CONFIG = ClipLoraConfig
 
 
 def clip_lora(data: str | None, out: Path, *, resume: bool = False, config: ClipLoraConfig = ClipLoraConfig()) -> Path:
-    """Train on a folder for each class and write the model folder ``out/model``, the updates folded in; classify with its class text."""
+    """Low-rank few-shot tuning from a folder for each class; writes ``out/model`` with the updates folded in."""
     classes = open_classes(data, config)
     model = classes.model
     lora = LoRA(config.rank, config.alpha, config.dropout, config.parts, config.towers, seed=config.seed)
     steps = config.steps or max(1, round(config.steps_a_shot * min(classes.shots, 16)))
     fine_tune(
-        model, classes.labelled(text=True), Classify(float(model.scale.detach())), config.how(steps), modifiers=[lora], out=out, resume=resume,
-        config=vars(config), save_every=config.save_every,
+        model, classes.labelled(text=True), Classify(float(model.scale.detach())), config.how(steps), out=out, resume=resume,
+        modifiers=[lora], config=vars(config), save_every=config.save_every,
     )  # fmt: skip
     return finish(classes, Path(out), steps=steps)

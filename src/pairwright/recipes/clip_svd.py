@@ -27,7 +27,7 @@ CONFIG = ClipSvdConfig
 
 
 def clip_svd(data: str | None, out: Path, *, resume: bool = False, config: ClipSvdConfig = ClipSvdConfig()) -> Path:
-    """Train on a folder for each class and write the model folder ``out/model``, the new values folded in; classify with its class text."""
+    """Singular-value few-shot tuning from a folder for each class; writes ``out/model`` with the new values folded in."""
     classes = open_classes(data, config)
     model = classes.model
     steps = config.steps or max(1, round(config.steps_a_shot * min(classes.shots, 16)))

@@ -53,7 +53,10 @@ CONFIG = FlypConfig
 
 
 def flyp(data: str | None, out: Path, *, resume: bool = False, config: FlypConfig = FlypConfig()) -> Path:
-    """Train on a folder for each class and write the model folder ``out/model``; classify with its class text."""
+    """Fine-tune both towers with the contrastive loss on class captions, from a folder for each class; writes ``out/model``.
+
+    The result classifies with its own class text, and stays open to new names.
+    """
     classes = open_classes(data, config)
     source = classes.pairs()
     steps = config.steps or max(1, round(config.epochs * len(classes.train) / source.batch_size))

@@ -28,7 +28,7 @@ CARD = Card(
     equation="logits = scale z W^T + alpha exp(-beta (1 - z K^T)) Y,  K learned by cross-entropy from the support rows",
     says="Twenty epochs of training the keys of the cache reach the accuracy of adapters that need ten times as many.",
     needs="few labelled features + class text",
-    cost="at most 250 steps, each one product of 256 rows with all keys, forward and back; then that of Tip-Adapter",
+    cost="at most 150 steps, each one product of 256 rows with all keys, forward and back; then that of Tip-Adapter",
     use_when="16 shots or so, and strong variation in the images that carries no class: trained keys can ignore it, fixed keys cannot",
     not_when="wrong labels among the shots (keys learn them); one shot; no time to train (tip_adapter)",
     aliases=("tip adapter f", "fine-tuned cache", "Tip-Adapter fine-tuned"),
@@ -38,7 +38,7 @@ CARD = Card(
         "leaving it out while training moved the accuracy in the check by less than 1 point",
         "lr is multiplied by (1024 / D)^(1/2), so that a step turns a key as far as it does at the width of the paper's encoder; without "
         "it the data of the check (width 64) lose 6 points against fixed keys instead of gaining 9",
-        "at most max_steps steps, which cuts the 20 epochs short beyond 3,200 rows; effect unknown",
+        "at most max_steps steps, which cuts the 20 epochs short beyond 1,920 rows; effect unknown",
         "the last keys are kept; the released script keeps the epoch that is best on the test rows",
     ),
     checks=("mechanism:tip_adapter_f",),
@@ -59,7 +59,7 @@ class TipAdapterF:
     beta: float = 5.5
     epochs: int = 20
     lr: float = 1e-3
-    max_steps: int = 250
+    max_steps: int = 150
 
     needs: ClassVar[frozenset[str]] = frozenset({"train", "text"})
     neutral: ClassVar[dict[str, float] | None] = {"alpha": 0.0}

@@ -34,7 +34,7 @@ CARD = Card(
     deviations=(
         "scores are summed as logits, the released code sums probabilities; effect unknown",
         "an image is stored before it is scored, as in the released code, and so votes for its own guess; with the published beta=5.5 and "
-        "cosines that spread over 1 that vote drowns all others (gain 0 in the check), with beta 1 or 0 the gain is 14 and 20 points: "
+        "cosines that spread over 1 that vote drowns all others (gain 0 in the check), with beta 1 or 0 the gain is 14 and 23 points: "
         "lower beta where cosines spread more than those of CLIP",
         "alpha=1 without val, where the paper searches the weight; the trained projections and the static memory of labelled shots are not "
         "here (tip_adapter is that memory without training)",

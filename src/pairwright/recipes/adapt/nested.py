@@ -57,7 +57,7 @@ def finish(plan: Plan, search: Search) -> Made:
     if not any(t.folds for t in chosen):  # nothing could be held out, or there was no time
         taken = [c for c in plan.candidates if c.id in (plan.only or ())][:1]
         if not taken and not search.folds and len(plan.candidates) > 1 and isinstance(plan.kind, OneOf):
-            zero = search.trials[0].candidate.fit(train, text).logits(train.z_ND)
+            zero = next(c for c in plan.candidates if c.id == ZERO_SHOT).fit(train, text).logits(train.z_ND)
             taken = unseen(float(plan.kind.right(zero, train.y_N).mean()))
         taken = taken or [c for c in plan.candidates if c.id == ZERO_SHOT]
         none_N = torch.zeros(len(train), dtype=torch.bool)

@@ -64,7 +64,8 @@ def forced_prompt(name: str, model: Any) -> Prompted | None:
     if first is None or not first.kind.startswith("prompts"):
         return None
     made = first.load()
-    takes = list(inspect.signature(made.fit).parameters) if hasattr(made, "fit") else []
-    if not hasattr(made, "text") or takes != ["self", "model", "names", "train"]:
+    takes = inspect.signature(made.fit).parameters if hasattr(made, "fit") else {}
+    on_features = list(takes) == ["self", "model", "names", "train"] and takes["train"].annotation in ("Features", Features)
+    if not on_features or not hasattr(made, "text") or hasattr(made, "logits"):  # with logits of its own the text depends on the image
         raise ValueError(f"{first.card.name} is more than a class text learned from labelled features, all that a bundle holds: try CoOp")
     return prompted(first, model)
