@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class ToyPairs:
 
 
 def model() -> DualEncoder:
-    return tiny(3, image="vit", size=16, width=32, dim=24, layers=1, patch=8, vocab=64, context=8)
+    return tiny(3, image="vit", size=16, width=32, dim=24, layers=2, patch=8, vocab=64, context=8)
 
 
 def stages(steps: int = 12, slow: float = 0.0, ema: float = 0.9, **more: Any) -> list[Stage]:
@@ -86,6 +87,8 @@ def fork(work: Callable[[], None]) -> int:
         try:
             work()
             code = 0
+        except BaseException:
+            traceback.print_exc()  # nobody above this will
         finally:
             os._exit(code)
     return pid

@@ -34,6 +34,8 @@ CARD = Card(
     deviations=(
         "image tokens enter after the tower's first norm; in the released code those of the first block pass it. Effect unknown",
         "trained on the images as given, without the random crops of the paper; effect unknown",
+        "in our check (shifted images, class names that drag along another object) it gains 5 points on base classes over VPT and loses 8 "
+        "on new ones; two and four tokens and rates from 5e-4 to 5e-3 were tried",
     ),
     checks=("mechanism:maple",),
 )

@@ -41,6 +41,8 @@ CARD = Card(
         "the gate's teacher compares the image with the mean over classes of each group's text, and both weights are 1: read from the "
         "abstract and plan, the paper's exact form could not be checked. Effect unknown",
         "trained on stored features, without the random crops of the paper; effect unknown",
+        "in our check (two looks, which no template names) it gains 8 points on average but not in every seed, and 5 of them without right "
+        "routing: more contexts help by themselves. With the templates' terms at weight 1 nothing is gained there",
     ),
     checks=("mechanism:mocoop",),
 )

@@ -25,6 +25,8 @@ from pairwright.recipes.adapt.search import Search
 Progress = Callable[[str, int, int], None]
 NESTED, PARTLY, CHOSEN, NOTHING = "nested", "partly nested", "folds of the choice", "none"
 """Where the headline figure comes from: rows that no choice has seen, some of them, rows the choice was made on (optimistic), nowhere."""
+FOLDS, SPLIT = "tuned anew in each fold", "one held-out split"
+"""The same for a tuned model, which comes with one setting: all rows, or a part of them."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,7 @@ def learn(
     check_finite(train.z_ND)
     check_same_encoder(train, text)
     clock, kind = clock or Clock(300.0), kind_of(train.y_N)
-    counts = class_counts(train.y_N, len(text))
-    multi, gaps = not isinstance(kind, OneOf), min(counts, default=0) == 0
+    multi, gaps = not isinstance(kind, OneOf), min(class_counts(train.y_N, len(text)), default=0) == 0
     group_N = list(range(len(train))) if group_N is None else list(group_N)
     if wish.method is None:
         candidates = [*portfolio(multi=multi, gaps=gaps), *extra]
@@ -120,17 +121,22 @@ def learn(
     except KeyboardInterrupt:
         interrupted, chosen_at = True, clock.spent
     made = made or finish(plan, search)
-    done = _measured(made, outer, plan, train, text, wish)
+    done = measured(made, outer, plan, train, text, wish)
     done.curve, done.interrupted, done.cut, done.outer = curve, interrupted, clock.cut, outer
     done.seconds = {"choose": chosen_at, "total": clock.spent}
+    return with_figures(done, train, text, group_N, wish, enough)
+
+
+def with_figures(done: Learned, train: Features, text: ClassText, group_N: Sequence[int], wish: Wish, enough: bool = True) -> Learned:
+    """Fill in metrics, gain and notes. enough: whether there was time for a search."""
     done.metrics = measure.metrics(done, train, group_N)
     if done.rows_N.any():
         done.gain = compare(done.zero_N[done.rows_N], done.right_N[done.rows_N], [g for g, r in zip(group_N, done.rows_N.tolist()) if r])
-    done.notes = measure.notes(done, text.names, counts, wish, enough)
+    done.notes = measure.notes(done, text.names, class_counts(train.y_N, len(text)), wish, enough)
     return done
 
 
-def _measured(made: Made, outer: Outer, plan: Plan, train: Features, text: ClassText, wish: Wish) -> Learned:
+def measured(made: Made, outer: Outer, plan: Plan, train: Features, text: ClassText, wish: Wish) -> Learned:
     """The committee, calibrated on the most honest scores there are, and the answers that the figures are made of."""
     kind, y, c = plan.kind, train.y_N, made.committee
     zero = next((t for t in made.search.trials if t.candidate.id == ZERO_SHOT), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,15 @@ from pairwright.heads.zero_shot.class_text import class_text
 from pairwright.models.embed import embed
 from pairwright.quick import TEMPLATES, check_labels
 from pairwright.recipes.adapt.clock import LEAST, Clock
+from pairwright.recipes.adapt.forgot import Forgot, forgot, reference
 from pairwright.recipes.adapt.learn import Learned, Wish, learn
+from pairwright.recipes.adapt.offer import HEADS, Offer, affordable_offer, forced_offer
 from pairwright.recipes.adapt.problem import Problem, read_problem
 from pairwright.recipes.adapt.prompted import affordable, forced_prompt
 from pairwright.recipes.adapt.survey import Surveyed, survey
+from pairwright.recipes.adapt.tuned import Tuned, tune
+from pairwright.recipes.adapt.weights import WAYS, forced_weights
+from pairwright.train.stop import Interrupted
 
 Progress = Callable[[str, int, int], None]
 _PIECE = 512
@@ -33,8 +38,9 @@ _PIECE = 512
 @dataclass
 class Adapted:
     """Everything that `adapt` found. learned: the classifier and its figures. asked: the labelled images, in the order of its rows.
-    test: accuracy (or F1) on rows that the data call test. before, after: the model's
-    fingerprint when it was loaded and now, which show whether its weights moved."""
+    test: accuracy (or F1) on rows that the data call test. before, after: the fingerprint of the model that was given, and of the one that
+    the classifier needs, which show whether weights moved. tuned: what became of weight tuning, where it was tried; forgot: what a tuned
+    model that is handed over lost."""
 
     surveyed: Surveyed
     asked: Problem
@@ -49,6 +55,8 @@ class Adapted:
     unlabelled_NC: Tensor | None = None
     wish: Wish = field(default_factory=Wish)
     budget: float = 0.0
+    tuned: Tuned | None = None
+    forgot: Forgot | None = None
 
     @property
     def problem(self) -> Problem:
@@ -79,7 +87,7 @@ def adapt(
 
     data: a folder with a folder for each class, a table (CSV, JSONL, parquet) of paths and labels, or unlabelled images with `labels`,
     the class names. budget: seconds, reading and embedding included; what does not fit is left out, and that is said. method: force one
-    method, by any name that `pairwright.find` knows. risk: the error rate that the answers given shall keep; less sure ones become "none
+    method, by any name that `pairwright.find` knows; one that tunes weights (CLIP-LoRA, CLIP-SVD, LN-tuning, FLYP, LP-FT) tunes a copy. risk: the error rate that the answers given shall keep; less sure ones become "none
     of these". class_precision: for several classes an image, what each class's threshold reaches (the best F1 where None). templates: as
     in `classify`. The result is the same for a seed unless the budget cut it. An interrupt keeps the best so far.
     """
@@ -87,7 +95,8 @@ def adapt(
         check_labels(labels)
     clock, tell = Clock(budget), say or (lambda text: None)
     watch = lambda what: None if progress is None else lambda done, total: progress(what, done, total)
-    special = None if method is None or multi_label else forced_prompt(method, model)
+    weights = None if method is None or multi_label else forced_weights(method)
+    special = None if method is None or multi_label or weights else forced_prompt(method, model)
     wish = Wish(method, seed, risk, precision=class_precision)
     before = model.fingerprint
     seen = survey(read_problem(data, labels, multi_label=multi_label), watch("looking at images"))
@@ -105,8 +114,20 @@ def adapt(
     prompts, why = [] if special is None else [special], ""
     if method is None and take and not problem.multi and clock.left >= LEAST:
         prompts, why = affordable(model, text, clock.left)
-    learned = learn(train, text, [seen.group_N[i] for i in take], wish=wish, clock=clock, extra=prompts, progress=progress)
+    groups, sources = [seen.group_N[i] for i in take], asked.sources
+    offer: Offer | None = None
+    if weights and take:
+        offer = forced_offer(weights, model, train, sources, templates, groups, seed)
+    fits = offer is not None and offer.plan((1 - HEADS) * clock.left, forced=True) is not None
+    how = {"wish": replace(wish, method=None) if weights else wish, "clock": clock.part(HEADS) if fits else clock}
+    learned = learn(train, text, groups, **how, extra=prompts, progress=progress)
     learned.notes += [why] if why else []
+    if method is None and take and not problem.multi and not learned.interrupted:
+        offer, why = affordable_offer(model, train, sources, templates, groups, seed, clock.left)
+        learned.notes += [why] if why else []
+    learned, tuned, lost = _tune(offer, learned, text, groups, sources, wish, clock, bool(weights), watch)
+    if weights and not take:
+        learned.notes.append(f"{WAYS[weights].name} tunes on labelled images, and there are none.")
     for note in learned.notes:
         tell(note)
     out = Adapted(
@@ -118,14 +139,40 @@ def adapt(
         str(model.config.get("name", "")),
         dict(getattr(model.preprocess, "config", None) or {}),
         before,
-        model.fingerprint,
+        (model if tuned is None or not tuned.taken else tuned.model).fingerprint,
         wish=wish,
         budget=budget,
+        tuned=tuned,
+        forgot=lost,
     )
     out.test = _test(out, z_ND)
     if not take:
         out.unlabelled_NC = learned.committee.probabilities(Features(z_ND, encoder=model.fingerprint))
     return out
+
+
+def _tune(
+    offer: Offer | None, learned: Learned, text: ClassText, groups: Sequence[int], sources: Sequence[Any], wish: Wish, clock: Clock,
+    forced: bool, watch: Callable[[str], Any],
+) -> tuple[Learned, Tuned | None, Forgot | None]:  # fmt: skip
+    """Tune if the budget holds it -> (what is handed over, what became of tuning, what was forgotten). An interrupt keeps the heads."""
+    if offer is None or learned.interrupted:
+        return learned, None, None
+    plan = offer.plan(clock.left, forced=forced)
+    if plan is None:
+        learned.notes.insert(0, offer.refusal(clock.left))
+        return learned, None, None
+    heads = learned
+    try:
+        learned, tuned = tune(
+            offer.tuner, plan, learned, text, groups, sources, wish, clock, forced=forced, progress=watch("tuning weights")
+        )
+        lost = forgot(offer.tuner.model, tuned.model, reference(offer.asked)) if tuned.taken else None
+    except (KeyboardInterrupt, Interrupted):
+        heads.interrupted = True
+        heads.notes.insert(0, "The tuning of weights was interrupted: these are the best heads.")
+        return heads, None, None
+    return learned, tuned, lost
 
 
 def _embed(model: Any, seen: Surveyed, data: Any, progress: Callable[[int, int], None] | None) -> Tensor:
@@ -152,7 +199,11 @@ def _test(out: Adapted, z_ND: Tensor) -> Number | None:
         return None
     at = [i for i, r in enumerate(rows) if r]
     c = out.learned.committee
-    right = c.kind.right(c.probabilities(Features(z_ND[at], encoder=out.after)), out.problem.y[at], c.thresholds_C)
+    if out.tuned is not None and out.tuned.taken:
+        z_MD = embed(out.tuned.model, images=[out.problem.sources[i] for i in at], skip_bad=False).z_ND
+    else:
+        z_MD = z_ND[at]
+    right = c.kind.right(c.probabilities(Features(z_MD, encoder=out.after)), out.problem.y[at], c.thresholds_C)
     e = bootstrap(mean(right), [out.surveyed.group_N[i] for i in at])
     return Number(e.value, e.low, e.high, e.n, e.groups)
 

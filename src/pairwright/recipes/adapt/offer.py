@@ -1,0 +1,99 @@
+"""Is there time to tune weights? A method on the user's pictures, with its measured price, and what the budget holds of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pairwright.core.features import Features
+from pairwright.data.text.templates import templates as load_templates
+from pairwright.recipes.adapt.clock import LEAST
+from pairwright.recipes.adapt.forgot import MOST
+from pairwright.recipes.adapt.tuned import FEWEST, GOOD, SHOTS, SPARE, Schedule, most_folds, schedule
+from pairwright.recipes.adapt.weights import TRIED, Price, Tuner, shrunk
+
+HEADS = 0.3
+"""Share of the budget that the heads get, at most, where a method that tunes weights is forced and fits into the rest."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What tuning would cost. wanted: steps of the recipe; folds: the most that the data allow; image: seconds to embed a picture."""
+
+    tuner: Tuner
+    price: Price
+    wanted: int
+    folds: int
+    image: float
+
+    @property
+    def asked(self) -> int:
+        """How many pictures the reference asks, so that asking it twice stays a small part of the cost of tuning."""
+        return int(min(MOST, max(50, 0.2 * self.price.of(2, self.wanted) / (2 * self.image))))
+
+    def plan(self, seconds: float, *, forced: bool) -> Schedule | None:
+        """What fits into the seconds, the two examinations by the reference included."""
+        return schedule(self.price, self.wanted, self.folds, seconds - self._reference, forced=forced)
+
+    def refusal(self, seconds: float) -> str:
+        """What to say where not even a forced method fits."""
+        need = (self.price.of(1 + min(1, self.folds), min(self.wanted, FEWEST))) / SPARE + self._reference
+        return (
+            f"{self.tuner.way.name} does not fit into the budget: with {self.price.step:.2g} s a step the least of it takes about "
+            f"{need:.0f} s, and {max(0.0, seconds):.0f} s are left. These are the best heads instead; give more time to tune weights."
+        )
+
+    @property
+    def _reference(self) -> float:
+        return 2 * self.asked * self.image
+
+
+def forced_offer(id_: str, model: Any, train: Features, sources: Sequence[Any], prompts: Any, groups: Sequence[int], seed: int) -> Offer:
+    """The offer of one method. Raises ValueError, with the reason, for a model that it cannot tune."""
+    tuner = _tuner(id_, model, train, sources, prompts, seed)
+    return Offer(tuner, tuner.price(), tuner.way.steps(len(train)), most_folds(tuner, groups), _image(tuner))
+
+
+def affordable_offer(
+    model: Any, train: Features, sources: Sequence[Any], prompts: Any, groups: Sequence[int], seed: int, seconds: float
+) -> tuple[Offer | None, str]:
+    """The method that is tried unasked, if data and seconds are enough for it, or None and a sentence that says why ("" for the data)."""
+    counts = torch.bincount(train.y_N, minlength=len(train.classes)).sort().values
+    if seconds < LEAST or int(counts[len(counts) // 2]) < SHOTS or _unfit(model):
+        return None, ""
+    tuner = Tuner(TRIED, model, train, (), load_templates(prompts), seed)
+    folds = most_folds(tuner, groups)
+    if folds < 2:
+        return None, ""
+    wanted = tuner.way.steps(len(train))
+    need = 3 * min(wanted, GOOD) * tuner.rough()  # before any picture is read: two folds and all rows
+    why = f"Weight tuning was left out: it would take about {{:.0f}} s. --method {tuner.way.name} forces it."
+    if need > seconds:
+        return None, why.format(need)
+    try:
+        offer = forced_offer(TRIED, model, train, sources, prompts, groups, seed)
+    except (ValueError, RuntimeError) as e:
+        return None, f"Weight tuning was left out: {' '.join(str(e).split())[:200]}"
+    if offer.plan(seconds, forced=False) is None:
+        return None, why.format(offer.price.of(3, min(wanted, GOOD)))
+    return offer, ""
+
+
+def _unfit(model: Any) -> str:
+    whole = model.tokenizer is not None and hasattr(model.preprocess, "hw") and {"image", "text"} <= set(model.towers)
+    return "" if whole else "this model has no tokenizer, no text tower or no preprocessing that training could repeat"
+
+
+def _tuner(id_: str, model: Any, train: Features, sources: Sequence[Any], prompts: Any, seed: int) -> Tuner:
+    if why := _unfit(model):
+        raise ValueError(f"weights cannot be tuned: {why}")
+    if len(train) < 2:
+        raise ValueError(f"weights cannot be tuned on {len(train)} labelled image: label two or more")
+    return Tuner(id_, model, train, shrunk(sources, max(model.preprocess.hw)), load_templates(prompts), seed)
+
+
+def _image(tuner: Tuner) -> float:
+    return tuner.rough() / 3 / min(tuner.way.config.batch, len(tuner.train))
