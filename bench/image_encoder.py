@@ -57,9 +57,8 @@ def cases() -> Iterator[Case]:
             )
         ],
         bar=1.2,
-        note="In bf16 the products of the blocks take three quarters of the time, and run at about four fifths of the peak: those of width "
-        "768 are too small for more. The rest is attention (a sixth: 50 tokens and heads of 64 leave the matrix units half empty), the "
-        "activation (a sixteenth) and the norms. What is won over plain bf16 is that weights are laid out once instead of on every call, "
-        "that bias and residual are added within the product, and that few enough images run at a time to stay in cache.",
+        note="What is won over plain bf16: weights are laid out once instead of on every call, bias and residual are added within the "
+        "product, and few enough images run at a time to stay in cache. What bounds it are the products of width 768, which run below the "
+        "peak of large square ones, and what stands between them: attention over 50 tokens, the activation and the norms.",
         **shape,
     )

@@ -64,7 +64,7 @@ def photos(folder: Path) -> Case:
         agree=near,
         rounds=3,
         bar=4.0,
-        note="A JPEG is decoded at the smallest scale that leaves 1.5 times the side that the model sees (here an eighth), which spares "
+        note="A JPEG is decoded at the smallest scale that leaves twice the side that the model sees, which spares "
         "most of the inverse transform, the colour conversion and the resize; its entropy coding has to be read whole and is what remains. "
         "Decoding runs in threads beside the encoder: Pillow lets go of the interpreter while it decodes and resizes.",
     )
@@ -101,7 +101,7 @@ def icons(folder: Path) -> Case:
         agree=near,
         rounds=5,
         limit=ICONS / 300,
-        note="The goal is 300 images a second from files. Reading PNGs takes as long as the model.",
+        note="The goal is 300 images a second from files.",
     )
 
 

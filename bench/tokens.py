@@ -53,7 +53,7 @@ def figures() -> Iterator[Figure]:
         x="share of the patches kept in each block",
         y="GFLOP for an image of 224 x 224",
         series={name: [(s, cost(t, PiToMe(share=s)).flops / 1e9) for s in SHARES] for name, t in towers.items()},
-        note="By count, the same for ToMe and PiToMe at equal shares. Cost falls with the number of tokens; attention is a small part of it.",
+        note="By count, the same for ToMe and PiToMe at equal shares. Cost falls with the number of tokens.",
     )
     del towers
     yield Figure(

@@ -16,12 +16,12 @@ CHECK = Check(
     claim="Where grades grow exponentially, also learning which of two images comes first sorts better than regression on the grades alone",
     plant="three instructions; the grade is exp(amount), so that most images lie in the lowest hundredth of the scale; 150 graded images",
     baseline="the same adapter with the same steps, without the branch of pairs",
-    control="grades shuffled among the images: there is no order to learn",
+    control="grades that are the amounts themselves, on an even scale",
     margin=0.05,
     control_margin=0.03,
     metric="mean Spearman correlation of scores and amounts",
 )
-D, STEEP = 16, 5.0
+D, STEEP = 16, 8.0
 
 
 def arms(seed: int, planted: bool) -> dict[str, float]:
@@ -34,10 +34,7 @@ def arms(seed: int, planted: bool) -> dict[str, float]:
         return unit(x_ND + 0.3 * unit(torch.randn(n, D, generator=generator("sort", split, "noise", seed)))), amount_NC
 
     (z_ND, amount_NC), (z_TD, truth_TC) = look("train", 150), look("test", 600)
-    grade_NC = (100 * (STEEP * amount_NC).exp()).round().long()
-    if not planted:
-        grade_NC = grade_NC[torch.randperm(150, generator=generator("sort", "shuffled", seed))]
-    train = Features(z_ND, grade_NC)
+    train = Features(z_ND, (1000 * ((STEEP * amount_NC).exp() if planted else amount_NC)).round().long())
     sorts = lambda scores_TC: float(torch.stack([spearman(a, b) for a, b in zip(scores_TC.T, truth_TC.T)]).mean())
     found = {name: sorts(RankingAware(pair=w).fit(train, text).logits(z_TD)) for name, w in (("ours", 1.0), ("baseline", 0.0))}
     return {**found, "zero_shot": sorts(z_TD @ text.W_CD.T)}

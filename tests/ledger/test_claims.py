@@ -86,7 +86,10 @@ def test_fewer_seeds_are_not_a_result(checkout: Path) -> None:
 
 def test_the_time_limit_kills(checkout: Path) -> None:
     file = checkout / "claims/checks/nearest_mean.py"
-    text = file.read_text().replace("limit_seconds=20", "limit_seconds=1").replace("def arms", "import time\n\n\ndef burn(seconds):\n    end = time.process_time() + seconds\n    while time.process_time() < end:\n        pass\n\n\ndef arms")
+    burn = (
+        "import time\n\n\ndef burn(seconds):\n    end = time.process_time() + seconds\n    while time.process_time() < end:\n        pass\n"
+    )
+    text = file.read_text().replace("limit_seconds=20", "limit_seconds=1").replace("def arms", f"{burn}\n\ndef arms")
     # fixtures may take longer than the limit, runs may not
     file.write_text(text.replace("    print(", "    burn(0.8)\n    print(") + "\n\ndef fixtures():\n    burn(2.4)\n")
     start = time.perf_counter()

@@ -12,6 +12,7 @@ from pairwright.heads.linear.clip_adapter import ClipAdapter as ClipAdapter
 from pairwright.heads.linear.gda import GDA as GDA
 from pairwright.heads.linear.logistic import Logistic as Logistic
 from pairwright.heads.linear.one_vs_rest import OneVsRest as OneVsRest
+from pairwright.heads.linear.ranking_aware import RankingAware as RankingAware
 from pairwright.heads.linear.text_residual import TextResidual as TextResidual
 from pairwright.heads.stream.confident_views import ConfidentViews as ConfidentViews
 from pairwright.heads.stream.dynamic_cache import DynamicCache as DynamicCache

@@ -17,9 +17,8 @@ from torch import Tensor
 from pairwright.data.images import BadImage, open_image
 
 Picture = str | os.PathLike[str] | bytes | Image.Image
-SPARE = 1.5
-"""The decoder averages blocks, which is cruder than the resize that follows: so much is left to the latter. On a 12-megapixel photograph
-this costs less than half a grey level in the mean, and a quarter less time than 2 would."""
+SPARE = 2
+"""The decoder averages blocks, which is cruder than the resize that follows: so much is left to the latter."""
 AHEAD = 2
 """Batches in memory at a time: one that the model computes on, one that is being decoded."""
 

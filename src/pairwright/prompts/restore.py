@@ -40,6 +40,9 @@ CARD = Card(
         "read. Effect unknown",
         "the adapters have a fixed ratio and start as the identity; the paper ties them to the size of the shift. Effect unknown",
         "trained on the images as given, without random crops; effect unknown",
+        "in our check (wrong labels) the mismatch falls to a third in every seed, but H rises in two of five only; at a twentieth of the "
+        "rate it rises in all five, by 15 points on average, so that the check's control does not vanish: in small towers the random start "
+        "of the tokens is itself a mismatch, which the consistency mends. Weights 1 to 30 were tried",
     ),
     checks=("mechanism:restore",),
 )

@@ -34,7 +34,11 @@ CARD = Card(
     not_when="single pictures, batches of one class (means of wrong predictions lead it astray), or clean data",
     aliases=("test-time adaptation", "TTA", "bimodal adaptation", "Tent for CLIP"),
     neighbours=("tune/weights/select_params",),
-    deviations=("answers are those of the model before the step, as in the released code",),
+    deviations=(
+        "answers are those of the model before the step, as in the released code",
+        "the check wants a point over entropy alone in 4 of 5 seeds and finds 2.7 points in the mean, but only in 3: on vector scenes the "
+        "gain depends on the style",
+    ),
     checks=("mechanism:batclip",),
 )
 

@@ -2,6 +2,7 @@
 
     bundle.json           classes, calibration, thresholds, the encoder's name, fingerprint and preprocessing, versions
     head-0.safetensors …  the members of the committee (see heads/persist.py)
+    model/                the encoder, where its weights were tuned (see serve/weights.py)
     report.html, .json    what was tried and how good it is; not needed to classify
 
 Nothing in it is a path, and nothing is unpickled: files are found by fixed names, checked by their hashes, and a head that does not give
@@ -26,6 +27,7 @@ from pairwright.heads.persist import load_head
 from pairwright.quick import check_labels, embed_all
 from pairwright.recipes.adapt.committee import Committee, Member
 from pairwright.recipes.adapt.kinds import AnyOf, OneOf
+from pairwright.serve.weights import check_weights
 
 FORMAT, KIND, META = 1, "pairwright-bundle", "bundle.json"
 _HEAD = re.compile(r"head-\d{1,3}\.safetensors")
@@ -57,12 +59,14 @@ class Verdicts:
 
 @dataclass
 class Bundle:
-    """An adapted classifier. meta: what bundle.json says. model: the encoder, loaded by its name when it is first needed if not given."""
+    """An adapted classifier. meta: what bundle.json says. model: the encoder, loaded when it is first needed if not given: from `weights`,
+    the bundle's own model folder, where there is one, else by its name."""
 
     committee: Committee
     classes: tuple[str, ...]
     meta: Mapping[str, Any]
     encoder: Any = None
+    weights: Path | None = None
 
     @property
     def model(self) -> Any:
@@ -70,11 +74,13 @@ class Bundle:
         if self.encoder is None or isinstance(self.encoder, str):
             from pairwright.models.load import load
 
-            self.encoder = load(self.encoder or self.meta["model"]["name"])
+            own = self.meta["model"]["name"] if self.weights is None else f"local-dir:{self.weights}"
+            self.encoder = load(self.encoder or own)
         if self.encoder.fingerprint != self.meta["model"]["fingerprint"]:
+            mend = "load the same one" if self.weights is None else "name none, since the bundle brings its own"
             raise EncoderMismatch(
                 f"this bundle was made with {self.meta['model']['name']} ({self.meta['model']['fingerprint']}), and the model given is "
-                f"another ({self.encoder.fingerprint}): load the same one, or run `pairwright adapt` again with this one"
+                f"another ({self.encoder.fingerprint}): {mend}, or run `pairwright adapt` again with this one"
             )
         return self.encoder
 
@@ -134,12 +140,13 @@ def load_bundle(folder: str | Path, model: Any = None) -> Bundle:
     try:
         meta = _checked(io.read_json(path), path)
         members = [_member(folder, entry, meta) for entry in meta["members"]]
+        weights = check_weights(folder, meta["weights"]) if "weights" in meta else None
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as e:
         raise ValueError(f"{path} is damaged or was not written by pairwright ({type(e).__name__}: {e})") from None
     kind = AnyOf() if meta["multi_label"] else OneOf()
     thresholds = None if meta["thresholds"] is None else torch.tensor(meta["thresholds"], dtype=torch.float64)
     committee = Committee(members, kind, meta["slope"], meta["shift"], meta["threshold"], thresholds)
-    return Bundle(committee, tuple(meta["classes"]), meta, model)
+    return Bundle(committee, tuple(meta["classes"]), meta, model, weights)
 
 
 def _checked(meta: Any, path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pairwright.heads.persist import save_head
 from pairwright.recipes.adapt.page import write_report
 from pairwright.recipes.adapt.run import Adapted
 from pairwright.serve.bundle import FORMAT, KIND, META
+from pairwright.serve.weights import FILE, MODEL, save_weights
 
 _OURS = re.compile(r"bundle\.json|report\.(html|json)|head-\d+\.safetensors")
 
@@ -31,7 +32,7 @@ def check_target(folder: str | Path) -> Path:
     inside = [p.name for p in folder.iterdir()] if folder.exists() else []
     if inside and META not in inside:
         raise ValueError(f"{folder} exists and is no bundle ({inside[0]} is in it): name another folder with --out")
-    if foreign := [name for name in inside if not _OURS.fullmatch(name)]:
+    if foreign := [name for name in inside if not _OURS.fullmatch(name) and not (name == MODEL and _is_model(folder / name))]:
         raise ValueError(
             f"{folder} is a bundle, but {foreign[0]} in it is not part of one: move it away, or name another folder with --out"
         )
@@ -77,9 +78,16 @@ def save_bundle(adapted: Adapted, folder: str | Path) -> Path:
             "commit": commit(),
             "versions": versions(),
         }
+        if adapted.tuned is not None and adapted.tuned.taken:
+            meta["weights"] = save_weights(adapted.tuned.model, new)
         io.write_json(new / META, meta)
         write_report(adapted, new)
     return folder
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether a folder in an older bundle holds a model and nothing else."""
+    return folder.is_dir() and not folder.is_symlink() and all(p.is_file() and FILE.fullmatch(p.name) for p in folder.iterdir())
 
 
 @contextlib.contextmanager

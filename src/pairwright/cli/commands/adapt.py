@@ -41,6 +41,7 @@ def adapt(
 
         pairwright adapt photos/ --budget 2m
         pairwright adapt table.csv --method "Tip-Adapter" --out bundle/
+        pairwright adapt photos/ --method CLIP-LoRA --budget 1h
         pairwright adapt unsorted/ --labels "cat,dog"
     """
     from pairwright.cli.commands.classify import templates_of
@@ -52,6 +53,7 @@ def adapt(
     from pairwright.recipes.adapt.portfolio import forced
     from pairwright.recipes.adapt.prompted import forced_prompt
     from pairwright.recipes.adapt.run import adapt as run
+    from pairwright.recipes.adapt.weights import forced_weights
     from pairwright.serve.write import check_target, save_bundle
 
     limit = seconds(budget)
@@ -65,7 +67,7 @@ def adapt(
     if not data.exists():
         raise FileNotFoundError(f"{data} does not exist")
     encoder = load(model)
-    if method is not None and (multi_label or forced_prompt(method, encoder) is None):
+    if method is not None and (multi_label or not (forced_weights(method) or forced_prompt(method, encoder))):
         forced(method, multi=multi_label)  # a wrong name should not cost the embedding of a whole folder first
     with show.phases() as progress:
         made = run(
@@ -89,6 +91,8 @@ def adapt(
         percent = lambda x: f"{100 * x:.1f}%"
         span = lambda m: "" if m.low is None else f"{percent(m.low)} … {percent(m.high)}"
         show.out(f"chosen: {describe(made.learned.committee)}")
+        if made.forgot is not None:
+            show.out(f"zero-shot elsewhere ({made.forgot.suite}): {made.forgot.before} before, {made.forgot.after} after")
         if made.learned.metrics:
             rows = [(k.replace("_", " "), percent(m.value), span(m), m.n) for k, m in made.learned.metrics.items()]
             show.out(show.table(rows, ("figure", "value", "95% interval", "n")))

@@ -5,4 +5,5 @@ from pairwright.heads.linear.clip_adapter import ClipAdapter as ClipAdapter
 from pairwright.heads.linear.gda import GDA as GDA
 from pairwright.heads.linear.logistic import Logistic as Logistic
 from pairwright.heads.linear.one_vs_rest import OneVsRest as OneVsRest
+from pairwright.heads.linear.ranking_aware import RankingAware as RankingAware
 from pairwright.heads.linear.text_residual import TextResidual as TextResidual

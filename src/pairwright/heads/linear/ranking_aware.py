@@ -98,11 +98,10 @@ class RankingAware:
             rows_n = rows[int(pick)]
             rows_b = rows_n[torch.randperm(len(rows_n), generator=rng)[: self.batch]]
             h_bME, y_b = fused(p, x_NMD[rows_b].to(dtype), text.W_CD[asked[int(pick)]].to(dtype)), y_NC[rows_b, asked[int(pick)]]
-            total = REGRESSION * torch.log1p(smooth_l1_loss(score(p, h_bME), y_b))
-            differ_bb = y_b[:, None] != y_b[None]
-            if self.pair and differ_bb.any():
-                first_bb = (y_b[:, None] > y_b[None]).to(dtype)
-                total = total + self.pair * binary_cross_entropy_with_logits(versus(p, h_bME)[differ_bb], first_bb[differ_bb])
+            s_b = score(p, h_bME)
+            total = REGRESSION * torch.log1p(smooth_l1_loss(s_b, y_b))
+            if self.pair:
+                total = total + self.pair * (in_order(versus(p, h_bME), y_b) + in_order(s_b[:, None] - s_b[None], y_b))
             return total
 
         free = [t for name, t in p.items() if self.pair or name in _SCORING]
@@ -154,7 +153,7 @@ def tokens(x: Features) -> Float[Tensor, "N M D"]:
 
 
 def start(D: int, E: int, K: int, Q: int, seed: int, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The first weights: those of the score, and those of the comparison (against_…)."""
+    """The first weights: those of the score, and those of the comparison (against_...)."""
     rng = generator("ranking_aware start", seed)
     normal = lambda *size: torch.randn(*size, generator=rng, dtype=torch.float64)
     linear = lambda i, o: normal(i, o) * i**-0.5
@@ -177,6 +176,14 @@ def fused(p: dict[str, Tensor], x_BMD: Tensor, text_D: Tensor) -> Float[Tensor, 
     q, k, v = split(x_BMD @ p["query"]), split(t_KD @ p["key"]), split(t_KD @ p["value"])
     a = (torch.einsum("bmhe,khe->bmhk", q, k) / q.shape[-1] ** 0.5).softmax(-1)
     return norm(x_BMD @ p["image"] + torch.einsum("bmhk,khe->bmhe", a, v).reshape(B, M, -1))
+
+
+def in_order(logits_BB: Tensor, y_B: Tensor) -> Float[Tensor, ""]:
+    """Cross-entropy of 'i comes before j' over the pairs with different grades; 0 where there is none."""
+    differ_BB = (y_B[:, None] != y_B[None]).to(logits_BB.dtype)
+    first_BB = (y_B[:, None] > y_B[None]).to(logits_BB.dtype)
+    total = binary_cross_entropy_with_logits(logits_BB, first_BB, differ_BB, reduction="sum")
+    return total / differ_BB.sum().clamp_min(1)
 
 
 def score(p: dict[str, Tensor], h_BME: Tensor) -> Float[Tensor, " B"]:

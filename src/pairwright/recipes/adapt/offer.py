@@ -29,26 +29,24 @@ class Offer:
     folds: int
     image: float
 
-    @property
-    def asked(self) -> int:
-        """How many pictures the reference asks, so that asking it twice stays a small part of the cost of tuning."""
-        return int(min(MOST, max(50, 0.2 * self.price.of(2, self.wanted) / (2 * self.image))))
-
     def plan(self, seconds: float, *, forced: bool) -> Schedule | None:
         """What fits into the seconds, the two examinations by the reference included."""
-        return schedule(self.price, self.wanted, self.folds, seconds - self._reference, forced=forced)
+        return schedule(self.price, self.wanted, self.folds, seconds - self._reference(seconds), forced=forced)
+
+    def asked(self, seconds: float) -> int:
+        """How many pictures the reference asks: fewer where asking both models would take more than a fifth of the seconds."""
+        return min(MOST, max(50, int(0.1 * seconds / self.image)))
 
     def refusal(self, seconds: float) -> str:
         """What to say where not even a forced method fits."""
-        need = (self.price.of(1 + min(1, self.folds), min(self.wanted, FEWEST))) / SPARE + self._reference
+        need = self.price.of(1 + min(1, self.folds), min(self.wanted, FEWEST)) / SPARE + 100 * self.image
         return (
             f"{self.tuner.way.name} does not fit into the budget: with {self.price.step:.2g} s a step the least of it takes about "
             f"{need:.0f} s, and {max(0.0, seconds):.0f} s are left. These are the best heads instead; give more time to tune weights."
         )
 
-    @property
-    def _reference(self) -> float:
-        return 2 * self.asked * self.image
+    def _reference(self, seconds: float) -> float:
+        return 2 * self.asked(seconds) * self.image
 
 
 def forced_offer(id_: str, model: Any, train: Features, sources: Sequence[Any], prompts: Any, groups: Sequence[int], seed: int) -> Offer:

@@ -19,12 +19,15 @@ from pairwright.evaluate.report import Cards, Commands, Facts, Failures, Plots, 
 from pairwright.evaluate.result import Number
 from pairwright.recipes.adapt.committee import describe
 from pairwright.recipes.adapt.confusion import confusion_svg, confusions
+from pairwright.recipes.adapt.forgot import Forgot
+from pairwright.recipes.adapt.learn import FOLDS, SPLIT
 from pairwright.recipes.adapt.run import Adapted, answer_rows
 
 WORST = 12
 _MEANS = {
     "accuracy": "Share of images that get the right class, by classifiers that were chosen and fitted without them.",
     "f1": "F1 of the classes of an image, averaged over images, by classifiers that were chosen and fitted without them.",
+    "best_heads_accuracy": "The same images (those that both were asked), by the best heads on the model as it was.",
     "zero_shot_accuracy": "The same images, by class names alone, with nothing learned.",
     "zero_shot_f1": "The same images, by class names alone (thresholds fitted to your labels).",
     "mean_per_class_recall": "Every class counts the same, however many images it has.",
@@ -56,6 +59,8 @@ def to_json(out: Adapted) -> dict[str, Any]:
         "model": out.model_name,
         "fingerprint": out.after,
         "weights_unchanged": out.before == out.after,
+        "tuned": None if out.tuned is None else out.tuned.to_json(),
+        "forgot": None if out.forgot is None else out.forgot.to_json(),
         "chosen": [{"id": m.id, "label": m.label} for m in learned.committee.members],
         "protocol": learned.protocol,
         "metrics": {k: asdict(v) for k, v in learned.metrics.items()},
@@ -106,6 +111,10 @@ def page(out: Adapted) -> str:
             "nested": "Measured by nested cross-validation: each image was asked of a classifier whose methods, settings and weights were "
             "all chosen without it. Yours learned from all images, so expect it at or a little above these figures.",
             "partly nested": "Measured by nested cross-validation, on a part of the folds.",
+            FOLDS: "The model was tuned anew without each fold of your images, and asked that fold. Yours learned from all images, so "
+            "expect it at or a little above these figures.",
+            SPLIT: "The model was tuned without a part of your images, and asked that part: the budget held no folds. Yours learned from "
+            "all of them.",
             "folds of the choice": "Measured on the rows on which the methods were chosen, which flatters them.",
         }.get(learned.protocol, "Nothing could be measured but zero-shot, which learns nothing.")
         cards = [(_title(k), v, _MEANS[k]) for k, v in learned.metrics.items() if k in _MEANS]
@@ -188,6 +197,9 @@ def _tried(out: Adapted) -> Table:
         state = {"dropped": "left out after the first folds", "no time": "no time", "failed": f"failed: {t.why}"}.get(t.state, t.state)
         chosen = "chosen" if (t.candidate.id, t.candidate.label) in taken else state
         body.append((number, (t.candidate.label, "" if number is None else number, f"{t.seconds:.1f}\u00a0s", chosen)))
+    if (tuned := out.tuned) is not None:
+        outcome = "chosen" if tuned.taken else "not better beyond doubt"
+        body.append((tuned.value, (tuned.label, tuned.value or "", f"{tuned.seconds:.1f}\u00a0s", outcome)))
     body.sort(key=lambda x: -1.0 if x[0] is None else -x[0].value)
     lead = (
         "All candidates were asked on half of the inner folds, the better half of them on the rest; the best three answer together. These "
@@ -196,21 +208,34 @@ def _tried(out: Adapted) -> Table:
     return Table("tried", "Tried", "What was tried", lead, ("method", "held-out", "time", "outcome"), (), [r for _, r in body])
 
 
-def _forgot(out: Adapted) -> Sentences:
-    same = out.before == out.after
-    said = [
-        f"The encoder's weights are {'the same, bit for bit' if same else 'NOT the same'} (fingerprint {out.before} before, {out.after} "
-        "after). "
-        + (
-            "What it could do without labels, it can do still, by construction; an index or bundle made with it stays valid."
-            if same
-            else ""
-        ),
-        "The classifier answers with your classes alone. A picture of anything else is “none of these” only if it is not sure enough.",
-    ]
-    return Sentences(
-        "forgot", "Forgot", "What it forgot", "Methods that learn on frozen features cannot forget; this checks that they did not.", said
+def _forgot(out: Adapted) -> Section:
+    alone = "The classifier answers with your classes alone. A picture of anything else is “none of these” only if it is not sure enough."
+    moved = f"(fingerprint {out.before} before, {out.after} after)"
+    if out.forgot is None:
+        same = out.before == out.after
+        said = f"The encoder's weights are {'the same, bit for bit' if same else 'NOT the same'} {moved}. "
+        if same:
+            said += "What it could do without labels, it can do still, by construction; an index or bundle made with it stays valid."
+        lead = "Methods that learn on frozen features cannot forget; this checks that they did not."
+        return Sentences("forgot", "Forgot", "What it forgot", lead, [said, alone])
+    f = out.forgot
+    lead = (
+        f"The weights moved {moved}, so an index made with the model as it was needs making anew. Both were asked, zero-shot, something "
+        f"that has nothing to do with your classes: {f.about} ({f.suite}, {f.before.n} pictures). {forgot_in_words(f)} {alone}"
     )
+    cards = [("Before", f.before, "The model as it was."), ("After", f.after, "The model with tuned weights.")]
+    return Cards("forgot", "Forgot", "What it forgot", lead, cards)
+
+
+def forgot_in_words(f: Forgot) -> str:
+    """``The change is -2.1 points (-3.5 … -0.8): it forgot something.``"""
+    c = f.change
+    span = "" if c.low is None else f" ({100 * c.low:+.1f} … {100 * c.high:+.1f})"
+    if f.before.low is not None and f.before.low <= (f.before.chance or 0.0):
+        verdict = "the model knew hardly more than chance to begin with, so this says little"
+    else:
+        verdict = "it forgot something" if c.high is not None and c.high < 0 else "no loss beyond doubt"
+    return f"The change is {100 * c.value:+.1f} points{span}: {verdict}."
 
 
 def _use(out: Adapted) -> Commands:

@@ -87,9 +87,10 @@ def adapt(
 
     data: a folder with a folder for each class, a table (CSV, JSONL, parquet) of paths and labels, or unlabelled images with `labels`,
     the class names. budget: seconds, reading and embedding included; what does not fit is left out, and that is said. method: force one
-    method, by any name that `pairwright.find` knows; one that tunes weights (CLIP-LoRA, CLIP-SVD, LN-tuning, FLYP, LP-FT) tunes a copy. risk: the error rate that the answers given shall keep; less sure ones become "none
-    of these". class_precision: for several classes an image, what each class's threshold reaches (the best F1 where None). templates: as
-    in `classify`. The result is the same for a seed unless the budget cut it. An interrupt keeps the best so far.
+    method, by any name that `pairwright.find` knows; one that tunes weights (CLIP-LoRA, CLIP-SVD, LN-tuning, FLYP, LP-FT) tunes a copy of
+    the model. risk: the error rate that the answers given shall keep; less sure ones become "none of these". class_precision: for several
+    classes an image, what each class's threshold reaches (the best F1 where None). templates: as in `classify`. The result is the same
+    for a seed unless the budget cut it. An interrupt keeps the best so far.
     """
     if labels is not None:
         check_labels(labels)
@@ -158,16 +159,16 @@ def _tune(
     """Tune if the budget holds it -> (what is handed over, what became of tuning, what was forgotten). An interrupt keeps the heads."""
     if offer is None or learned.interrupted:
         return learned, None, None
-    plan = offer.plan(clock.left, forced=forced)
+    left, heads = clock.left, learned
+    plan = offer.plan(left, forced=forced)
     if plan is None:
-        learned.notes.insert(0, offer.refusal(clock.left))
+        learned.notes.insert(0, offer.refusal(left))
         return learned, None, None
-    heads = learned
     try:
         learned, tuned = tune(
             offer.tuner, plan, learned, text, groups, sources, wish, clock, forced=forced, progress=watch("tuning weights")
         )
-        lost = forgot(offer.tuner.model, tuned.model, reference(offer.asked)) if tuned.taken else None
+        lost = forgot(offer.tuner.model, tuned.model, reference(offer.asked(left))) if tuned.taken else None
     except (KeyboardInterrupt, Interrupted):
         heads.interrupted = True
         heads.notes.insert(0, "The tuning of weights was interrupted: these are the best heads.")

@@ -33,7 +33,7 @@ SPARE = 0.85
 
 @dataclass(frozen=True)
 class Schedule:
-    """How often a model is tuned, and how long. folds: 1 is one held-out split, 0 nothing held out. wanted: steps if time were no matter."""
+    """How often a model is tuned, and how long. folds: 1 is one held-out split, 0 nothing held out. wanted: the recipe's steps."""
 
     steps: int
     folds: int
@@ -139,7 +139,7 @@ def tune(
     if progress is not None:
         progress(len(folds) + 1, len(folds) + 1)
     out.seconds = time.perf_counter() - start
-    after.notes += _say(out)
+    after.notes[:0] = _say(out)
     return after, out
 
 

@@ -16,7 +16,6 @@ import torch
 from pairwright.core.features import ClassText, Features
 from pairwright.core.find import find, score
 from pairwright.data.images import open_image
-from pairwright.data.text.templates import templates as load_templates
 from pairwright.heads.linear.logistic import Logistic
 from pairwright.heads.zero_shot.class_text import class_text
 from pairwright.heads.zero_shot.classifier import ZeroShot
