@@ -60,7 +60,7 @@ def test_jpegs_are_decoded_at_the_needed_scale_and_look_the_same(monkeypatch: py
     monkeypatch.setattr(feed, "open_image", lambda *a, **k: (seen.append(real(*a, **k)), seen[-1])[1])
     data = photo(480)
     (batch,) = batches([("x", data)], PREPROCESS, 1)
-    assert seen[0].size == (80, 60)  # an eighth, the last that leaves 1.5 times 32
+    assert seen[0].size == (160, 120)  # a quarter, the last that leaves twice 32
     whole = np.asarray(PREPROCESS.pixels(Image.open(io.BytesIO(data))), np.float32)
     assert np.abs(batch.x[0].numpy() - whole).mean() < 1.5
     x, y = PREPROCESS.normalise(batch.x), PREPROCESS.normalise(torch.from_numpy(whole.astype(np.uint8))[None])
