@@ -13,12 +13,12 @@ from pairwright.ledger.check import Check
 CHECK = Check(
     id="ranking_aware",
     card="heads/linear/ranking_aware",
-    claim="Where grades grow exponentially, also learning which of two images comes first sorts better than regression on the grades alone",
-    plant="three instructions; the grade is exp(amount), so that most images lie in the lowest hundredth of the scale; 150 graded images",
-    baseline="the same adapter with the same steps, without the branch of pairs",
+    claim="Where grades grow exponentially, learning which of two images comes first as well sorts better than regression on the grades alone",
+    plant="three instructions; the grade is exp(8 amount): half of the images lie in the lowest fiftieth of the scale; 150 graded images",
+    baseline="the same adapter with the same steps, without comparing images",
     control="grades that are the amounts themselves, on an even scale",
-    margin=0.05,
-    control_margin=0.03,
+    margin=0.08,
+    control_margin=0.02,
     metric="mean Spearman correlation of scores and amounts",
 )
 D, STEEP = 16, 8.0
