@@ -107,15 +107,15 @@ class CPL:
 
     def concepts_of(self, z_ND: Float[Tensor, "N D"]) -> Int[Tensor, "N T"]:
         """The places in the list of concepts of the words that each row's prompts name, the surest first."""
-        if not self.concepts_:
-            return torch.zeros(len(z_ND), 0, dtype=torch.int64, device=z_ND.device)
         return shared_concepts(z_ND, self.keys_, self.concept_, len(self.concepts_), self.words)
 
     def prompts(self, model: Any, names: Sequence[str], z_ND: Float[Tensor, "N D"]) -> tuple[Tensor, Tensor]:
         """Class text (U, C, D) of the U distinct sets of words among the rows, and the set (N,) of each row."""
+        if not (self.concepts_ and len(z_ND)):
+            return hand_text(model, names, self.template)[None], torch.zeros(len(z_ND), dtype=torch.int64, device=z_ND.device)
         sets_UT, set_N = self.concepts_of(z_ND).unique(dim=0, return_inverse=True)
-        said = [" ".join(self.concepts_[v] for v in row) for row in sets_UT.tolist()] or [""]
-        rows = [f"{words} {name}".strip() for words in said for name in names]
+        said = [" ".join(self.concepts_[v] for v in row) for row in sets_UT.tolist()]
+        rows = [f"{words} {name}" for words in said for name in names]
         return hand_text(model, rows, self.template).view(len(said), len(names), -1), set_N
 
     def _levels(self, x: Features, z_ND: Tensor) -> list[Tensor]:

@@ -33,5 +33,5 @@ def shared_concepts(
     for z_BD in z_ND.split(max(1, _BLOCK // max(len(keys_KD), 1))):
         near_BV = z_BD.new_full((len(z_BD), concepts), -torch.inf)
         near_BV.scatter_reduce_(1, concept_K.expand(len(z_BD), -1), z_BD @ keys_KD.T, "amax")
-        parts.append(near_BV.sort(1, descending=True, stable=True).indices[:, :top])
+        parts.append(near_BV.sort(dim=1, descending=True, stable=True).indices[:, :top])
     return torch.cat(parts)

@@ -35,8 +35,8 @@ CARD = Card(
         "the layers are the outputs of the blocks; the released code also reads the embeddings before the first. Effect unknown",
         "U starts at zero, so that attaching changes nothing; the released code starts it at random. Effect unknown",
         "the token that speaks for the sequence is the one that the tower pools at, also as a[cls]; towers that average use the mean",
-        "the check wants 10 points over a probe of the output in 4 of 5 seeds and finds 11 in the mean, but only in 3. What is kept for the "
-        "backward pass is below 60% of LoRA's on a three-block twin (a test); the 45% of large towers was not measured",
+        "the check wants 10 points over a probe of the output in 4 of 5 seeds and finds 11 in the mean, but only in 3. What is kept for "
+        "the backward pass is below 60% of LoRA's on a three-block twin (a test); the 45% of large towers was not measured",
     ),
     checks=("mechanism:parallel_side",),
 )
