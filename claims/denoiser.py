@@ -1,6 +1,6 @@
 """A small text-to-image diffusion model on the scenes of vector_towers: it predicts the noise of image vectors, told what a caption says.
 
-It listens to the frozen text tower of the contrastive twin, as latent diffusion models do. Trained once in seconds and cached by settings and code.
+It listens to the frozen text tower of the contrastive twin, as latent diffusion models do. Trained once, cached by settings and code.
 """
 
 from __future__ import annotations

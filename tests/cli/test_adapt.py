@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 import pairwright as pw
 from pairwright.recipes.adapt import portfolio
+from pairwright.recipes.adapt.weights import Price
 
 
 @pytest.fixture
@@ -19,6 +20,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("TRUSTED", "DOUBTED"):
         monkeypatch.setattr(portfolio, name, (("heads/linear/gda", 1),))
     monkeypatch.setattr("pairwright.recipes.adapt.run.affordable", lambda *_: ([], ""))  # prompt learning takes seconds
+    monkeypatch.setattr("pairwright.recipes.adapt.run.affordable_offer", lambda *_: (None, ""))  # and so does tuning
     for name, colour in (("red", "red"), ("blue", "blue")):
         for k in range(4):
             image = Image.new("RGB", (40, 40), "white")
@@ -80,6 +82,22 @@ def test_a_second_and_a_forced_method(run, photos, model_name, tmp_path):
     assert "chosen: zero-shot classifier" in ran.out
     ran = run("adapt", photos, "--model", model_name, "--out", tmp_path / "b", "--method", "tip adapter", "--budget", "9h")
     assert "chosen: Tip-Adapter" in ran.out
+
+
+def test_a_forced_method_that_tunes_weights(run, photos, model_name, tmp_path, monkeypatch):
+    monkeypatch.setattr("pairwright.recipes.adapt.weights.MOST_STEPS", 1)
+    monkeypatch.setattr("pairwright.recipes.adapt.weights.Tuner.price", lambda self: Price(1e-6, 1e-6))
+    monkeypatch.setattr("pairwright.recipes.adapt.offer.most_folds", lambda *_: 2)
+    out = tmp_path / "b"
+    ran = run("adapt", photos, "--model", model_name, "--out", out, "--method", "clip lora", "--budget", "9h", "--json")
+    assert ran.code == 0, ran.err
+    assert (ran.json["weights_unchanged"], ran.json["tuned"]["folds"]) == (False, 2)
+    assert ran.json["forgot"]["suite"] == "world-shapes"
+    said = run("classify", photos, "--bundle", out, "--json").json["answers"]
+    assert [a["path"] for a in said] == [v.id for v in pw.load_bundle(out).classify(photos)]
+    assert run("classify", photos, "--bundle", out, "--model", model_name).code == 2
+    many = run("adapt", photos, "--model", model_name, "--method", "clip lora", "--multi-label")
+    assert (many.code, "no classifier head" in many.err) == (2, True)
 
 
 def test_an_interrupt_writes_the_bundle(run, photos, model_name, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from pairwright.heads.cache.tip_adapter import TipAdapter
 from pairwright.heads.linear.gda import GDA
 from pairwright.heads.linear.one_vs_rest import OneVsRest
 from pairwright.heads.zero_shot.classifier import ZeroShot
+from pairwright.models.tiny import tiny
 from pairwright.recipes.adapt.committee import Committee, Member
 from pairwright.recipes.adapt.kinds import AnyOf, OneOf
 from pairwright.recipes.adapt.learn import Wish
@@ -50,6 +51,7 @@ def made(multi: bool = False) -> SimpleNamespace:
         preprocess={"size": 32},
         templates="simple",
         wish=Wish(),
+        tuned=None,
     )
 
 
@@ -186,3 +188,78 @@ def test_a_failure_in_the_middle_leaves_the_older_bundle(folder, monkeypatch):
         save_bundle(made(), folder)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     assert [p.name for p in folder.parent.iterdir()] == ["b"]
+
+
+@pytest.fixture
+def tuned(tmp_path: Path) -> Path:
+    """A bundle that brings weights along, whose fingerprint is not the one that its description names."""
+    new = made()
+    new.tuned = SimpleNamespace(taken=True, model=tiny(0, size=16, width=16, dim=8, layers=1, vocab=256, context=12))
+    return save_bundle(new, tmp_path / "t")
+
+
+def test_a_bundle_without_tuned_weights_does_not_mention_them(folder, tuned):
+    assert "weights" not in io.read_json(folder / META)
+    assert sorted(io.read_json(tuned / META)["weights"]) == sorted(p.name for p in (tuned / "model").iterdir())
+    assert torch.equal(load_bundle(tuned).probabilities(SIM.test), load_bundle(folder).probabilities(SIM.test))
+    save_bundle(made(), tuned)  # replaced by one without
+    assert not (tuned / "model").exists()
+
+
+WEIGHTS = "weights__open_clip_model.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weights": None}, "nothing like that is listed"),
+        ({"weights": {}}, "nothing like that is listed"),
+        ({"weights": "model"}, "nothing like that is listed"),
+        ({"weights__../x.json": {"bytes": 1, "sha256": "00"}}, r"\.\./x\.json is missing"),
+        ({"weights__open_clip_config.json__sha256": "00"}, "has changed"),
+        ({f"{WEIGHTS}__sha256": None}, "has changed"),
+        ({f"{WEIGHTS}__bytes": 3}, "has changed"),
+        ({WEIGHTS: {}}, "damaged"),
+        ({WEIGHTS: 3}, "damaged"),
+    ],
+)
+def test_hostile_descriptions_of_weights_are_refused(tuned, changes, message):
+    edit(tuned, **changes)
+    with pytest.raises(ValueError, match=message):
+        load_bundle(tuned)
+
+
+def test_hostile_folders_of_weights_are_refused(tuned, tmp_path, monkeypatch):
+    model, path = tuned / "model", tuned / "model" / "open_clip_model.safetensors"
+    raw = path.read_bytes()
+
+    def refused(message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            load_bundle(tuned)
+
+    listed = io.read_json(tuned / META)["weights"]
+    for name in ("pytorch_model.bin", "run.py", ".hidden.json"):  # listed, but nothing that a model needs
+        (model / name).write_bytes(b"x")
+        edit(tuned, weights={**listed, name: {"bytes": 1, "sha256": io.hash_file(model / name)}})
+        refused("not the name of a file of a model")
+        edit(tuned, weights=listed)
+        refused("is not listed")
+        (model / name).unlink()
+    path.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))  # one bit, the same size
+    refused("has changed")
+    path.rename(tmp_path / "elsewhere")
+    refused("is missing")
+    path.symlink_to(tmp_path / "elsewhere")
+    refused("link to elsewhere")
+    path.unlink()
+    path.write_bytes(raw)
+    monkeypatch.setattr("pairwright.serve.weights._MOST_WEIGHTS", 1000)
+    refused("larger than any file of a model")
+    monkeypatch.undo()
+    with pytest.raises(EncoderMismatch):  # whole and listed, but not the weights that the heads were fitted on
+        load_bundle(tuned).classify(["x.png"])
+    model.rename(tmp_path / "model")
+    model.symlink_to(tmp_path / "model")
+    refused("link to elsewhere")
+    with pytest.raises(ValueError, match="model in it is not part of one"):
+        save_bundle(made(), tuned)

@@ -4,6 +4,7 @@ from pairwright.prompts.cocoop import CoCoOp as CoCoOp
 from pairwright.prompts.coop import CoOp as CoOp
 from pairwright.prompts.deep_prefix import DeepPrefix as DeepPrefix
 from pairwright.prompts.denoise_word import DenoiseWord as DenoiseWord
+from pairwright.prompts.dpl import DPL as DPL
 from pairwright.prompts.evolved_prompts import EvolvedPrompts as EvolvedPrompts
 from pairwright.prompts.kgcoop import KgCoOp as KgCoOp
 from pairwright.prompts.maple import MaPLe as MaPLe

@@ -56,10 +56,10 @@ CARD = Card(
 class DenoiseWord:
     """Class words learned by a diffusion model from few images (textual inversion), and the classifier that goes by denoising error.
 
-    template: the prompt around the word. start: what it is at first, such as the noun that all classes share; its tokens are what is learned,
-    so ``"object object"`` learns two; ``"{}"`` starts from the class name. contrast: weight of the comparison between classes; 0 is GCPL,
-    above it is CoMPLe. temperature: of the errors in it. steps, lr, batch (images of each class in a step): of AdamW. draws: pairs of time step and noise
-    that classify an image. No validation is needed.
+    template: the prompt around the word. start: what it is at first, such as the noun that all classes share; its tokens are what is
+    learned, so ``"object object"`` learns two; ``"{}"`` starts from the class name. contrast: weight of the comparison between classes; 0
+    is GCPL, above it is CoMPLe. temperature: of the errors in it. steps, lr, decay, batch (images of each class in a step): of AdamW.
+    draws: pairs of time step and noise that classify an image. No validation is needed.
 
     Learned: ``words_`` (C, K, E). Classify with ``logits(model, diffusion, images)``; `text` gives the encoded prompts.
     """
@@ -76,7 +76,7 @@ class DenoiseWord:
     seed: int = 0
 
     def fit(self, model: Any, diffusion: Diffusion, names: Sequence[str], train: Images) -> DenoiseWord:
-        """Learn from labelled images; label c is names[c]. model: whose text tower the diffusion model listens to. 0 steps keep the start."""
+        """Learn from images; label c is names[c]. The diffusion model listens to the model's text tower. 0 steps keep the start."""
         if not isinstance(train, Images):
             raise ValueError("DenoiseWord learns from images or latents: pass train=Images(x, y), as the diffusion model takes them")
         y_N = labels_of(train, len(names), self)

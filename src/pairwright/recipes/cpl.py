@@ -64,7 +64,7 @@ class CPL:
     keys: int = 8
     words: int = 1
     template: str = "a photo of a {}."
-    alpha: float = 1.0
+    alpha: float = 0.1
     levels: tuple[str, ...] = ()
     hidden: int = 64
     lr: float = 1e-3

@@ -64,8 +64,8 @@ class SproutConfig:
     words_lr: float = 1e-3
     small: int = 48
     """Side of the pictures in the long first part of the pairs."""
-    small_steps: int = 1308
-    steps: int = 1900
+    small_steps: int = 2600
+    steps: int = 3800
     batch: int = 256
     micro: int | Literal["auto"] = 0
     """Rows per pass through the towers (gradient caching); 0: the whole batch; auto: found by trying, once, before the run starts."""
@@ -124,7 +124,7 @@ def sprout(data: str | None, out: Path, *, resume: bool = False, config: SproutC
     run(model, stages, out, config=vars(config), seed=config.seed, resume=resume, save_every=config.save_every, precise=config.precision)
     if dist.rank():
         return out / "model"  # the first process writes it
-    folder = save(model, out / "model")
+    folder = save(model, out / "model", torch.float16)
     try:
         _sprout_card.write_card(folder, out)
     except (ConnectionError, FileNotFoundError) as e:

@@ -208,3 +208,20 @@ def test_random_weights_and_a_float_type(small: str) -> None:
     assert next(model.towers["image"].parameters()).dtype == torch.bfloat16
     assert model.tokenizer(["a cat"]).shape == (1, 77)
     assert model.image(torch.randn(1, 3, 64, 64)).z_BD.dtype == torch.float32
+
+
+def test_half_the_bytes_and_still_the_same_model(tmp_path):
+    model = tiny(0, image="vit", size=32)
+    whole = save(model, tmp_path / "whole")
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    half = save(model, tmp_path / "half", torch.float16)
+    size = lambda folder: (folder / "open_clip_model.safetensors").stat().st_size
+    assert size(half) < 0.6 * size(whole)
+    back = load(str(half))
+    assert back.fingerprint == model.fingerprint
+    assert all(v.dtype == before[k].dtype for k, v in back.state_dict().items())
+    for k, v in before.items():
+        torch.testing.assert_close(back.state_dict()[k], v.half().to(v.dtype) if v.is_floating_point() else v, rtol=0, atol=0)
+    model.towers["text"].token_embedding.weight.data[0, 0] = 1e6
+    with pytest.raises(ValueError, match="dtype=None"):
+        save(model, tmp_path / "no", torch.float16)

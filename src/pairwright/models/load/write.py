@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pairwright.core import io
@@ -18,12 +19,17 @@ from pairwright.models.tokenize import PLAIN, BPETokenizer
 from pairwright.models.towers.wrapped import Wrapped
 
 
-def save(model: DualEncoder, folder: str | Path) -> Path:
+def save(model: DualEncoder, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
     """Write ``open_clip_model.safetensors``, ``open_clip_config.json`` and the tokenizer's files into `folder` (each atomically).
 
     Whatever open_clip has words for is written in them, and ``open_clip.create_model("local-dir:…")`` gives the same embeddings. Towers
     beyond that (conv twins, attention-pooled towers of odd sizes) are described in our own words, for `load` only.
+
+    dtype: of the stored weights, e.g. torch.float16 for half the bytes; the model's own weights are rounded to it, so that what is loaded
+    later is this model. None: as they are.
     """
+    if dtype is not None:
+        round_weights(model, dtype)
     folder = Path(folder)
     cfg = _model_cfg(model)
     if cfg is None and any(not hasattr(t, "spec") for t in model.towers.values()):
@@ -41,7 +47,8 @@ def save(model: DualEncoder, folder: str | Path) -> Path:
     own = hasattr(model.tokenizer, "save")
     if isinstance(model.tokenizer, BPETokenizer) and cfg is not None:
         cfg["text_cfg"] = {**cfg["text_cfg"], "hf_tokenizer_name": cfg["text_cfg"].get("hf_tokenizer_name") or "local"}
-    io.save_tensors(folder / "open_clip_model.safetensors", {k: v.clone() for k, v in state.items()}, {"fingerprint": model.fingerprint})
+    stored = {k: v.to(dtype) if dtype is not None and v.is_floating_point() else v.clone() for k, v in state.items()}
+    io.save_tensors(folder / "open_clip_model.safetensors", stored, {"fingerprint": model.fingerprint})
     for stale in (PLAIN, "tokenizer.json", "tokenizer_config.json"):  # of another model that was saved here before
         (folder / stale).unlink(missing_ok=True)
     if own:
@@ -50,6 +57,17 @@ def save(model: DualEncoder, folder: str | Path) -> Path:
         model.tokenizer.save_pretrained(str(folder))  # type: ignore[union-attr]
     io.write_text(folder / CONFIG, json.dumps(config, indent=2, ensure_ascii=False))
     return folder
+
+
+@torch.no_grad()
+def round_weights(model: DualEncoder, dtype: torch.dtype) -> None:
+    """Give every weight and statistic the nearest value that `dtype` can hold; ValueError where one is beyond its range."""
+    for name, v in model.state_dict().items():
+        if v.is_floating_point():
+            rounded = v.to(dtype)
+            if not torch.isfinite(rounded).all():
+                raise ValueError(f"{name} holds values that {dtype} cannot: save with dtype=None")
+            v.copy_(rounded)
 
 
 def _model_cfg(model: DualEncoder) -> dict[str, Any] | None:
