@@ -22,13 +22,13 @@ CHECK = Check(
     plant="classes are shapes, within which the colour varies; captions in pretraining always named it; 16 shots of 4 of 8 shapes",
     baseline="CoOp from the same template on the same rows",
     control="each image gets the concepts of another one, in training and in use",
-    margin=0.015,
+    margin=0.01,
     control_margin=0.005,
     metric="harmonic mean of base and new accuracy",
 )
 HAND = "a photo of a {}"
 SHAPES, COLOURS = tuple(V.SHAPES)[:8], tuple(V.COLOURS)[:8]
-NOISE, SHOTS = 2.5, 16
+NOISE, SHOTS = 3.0, 16
 
 
 class Astray(CPL):

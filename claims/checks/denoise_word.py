@@ -31,10 +31,10 @@ def fixtures() -> None:
 def arms(seed: int, planted: bool) -> dict[str, float]:
     model, diffusion, classes = T.tower(), D.model(), T.split(seed)[0][:16]
     names = MADE_UP if planted else T.named(classes)
-    train = P.only(D.scenes(2000, 30_000 + 100_000 * seed), classes, shots=8)
-    test = P.only(D.scenes(1200, 60_000 + 100_000 * seed), classes)
+    train = P.only(D.scenes(1000, 30_000 + 100_000 * seed), classes, shots=8)
+    test = P.only(D.scenes(600, 60_000 + 100_000 * seed), classes)
     found = {}
-    for arm, steps in (("ours", 200), ("baseline", 0)):
-        learner = DenoiseWord(start="{}", steps=steps, lr=0.02, seed=seed).fit(model, diffusion, names, train)
+    for arm, steps in (("ours", 50), ("baseline", 0)):
+        learner = DenoiseWord(start="{}", steps=steps, lr=0.02, draws=8, seed=seed).fit(model, diffusion, names, train)
         found[arm] = accuracy(learner.logits(model, diffusion, test, chunk=300), test.y_N)
     return found

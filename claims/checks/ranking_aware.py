@@ -13,7 +13,7 @@ from pairwright.ledger.check import Check
 CHECK = Check(
     id="ranking_aware",
     card="heads/linear/ranking_aware",
-    claim="Where grades grow exponentially, learning which of two images comes first as well sorts better than regression on the grades alone",
+    claim="Where grades grow exponentially, learning also which of two images comes first sorts better than regression alone",
     plant="three instructions; the grade is exp(8 amount): half of the images lie in the lowest fiftieth of the scale; 150 graded images",
     baseline="the same adapter with the same steps, without comparing images",
     control="grades that are the amounts themselves, on an even scale",

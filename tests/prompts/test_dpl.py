@@ -68,7 +68,7 @@ def test_towers_with_decoupled_tokens_are_those_run_block_by_block():
             own[:, :, 4:] = 0.8 * own[:, :, 4:] + 0.2 * scores[:, :, 4:, 1:4].softmax(-1) @ v[:, :, 1:4]
             x = x + block.attn.join(own)
             x = x + block.mlp(block.ln_2(x))
-        rows.append((tower.ln_final(x[0, -1]) @ tower.text_projection))
+        rows.append(tower.ln_final(x[0, -1]) @ tower.text_projection)
     torch.testing.assert_close(learner.text(MODEL, NAMES).W_CD, torch.nn.functional.normalize(torch.stack(rows).detach(), dim=1))
 
 

@@ -157,14 +157,27 @@ def test_unasked_it_needs_labels_and_time(monkeypatch, photos):
     sources = sorted(photos.rglob("*.png"))
     assert ask(list(range(8)), 1e9)[0].tuner.id == TRIED
     assert ask([0, 1, 2, 4, 5, 6], 1e9) == (None, "")
+    monkeypatch.setattr(weights, "shrunk", lambda *_: pytest.fail("a picture was read"))
+    monkeypatch.setattr(offer, "shrunk", weights.shrunk)
     monkeypatch.setattr(weights.Tuner, "rough", lambda self: 1e5)
     none, why = ask(list(range(8)), 300.0)
     assert none is None
     assert "--method CLIP-LoRA forces it" in why
 
 
+def test_an_interrupt_keeps_the_best_heads(monkeypatch, photos):
+    def fit(self, rows, steps):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(weights.Tuner, "fit", fit)
+    out = run.adapt(twin(), photos, budget=9e3, method="CLIP-LoRA")
+    assert out.learned.interrupted
+    assert "interrupted" in out.learned.notes[0]
+    assert (out.tuned, out.before, out.learned.protocol) == (None, out.after, "nested")
+
+
 def test_a_tuned_copy_is_handed_over_and_a_bundle_brings_it_along(monkeypatch, photos, tmp_path):
-    monkeypatch.setattr(offer, "most_folds", lambda *_: 2)
+    monkeypatch.setattr("pairwright.recipes.adapt.offer.most_folds", lambda *_: 2)
     model = twin()
     before = model.fingerprint
     out = run.adapt(model, photos, budget=9e3, method="CLIP-LoRA")

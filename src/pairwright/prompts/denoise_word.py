@@ -41,14 +41,15 @@ CARD = Card(
     neighbours=("prompts/coop", "prompts/upl"),
     deviations=(
         "the released code holds no contrast; its form here, a softmax over classes of the errors at the same noise, is our reading of the "
-        "abstract, and its weight and temperature are ours",
+        "abstract, and its weight and temperature are ours. It has no check of its own: on vector scenes of 8 classes, where words learned "
+        "without it are right on every image, it lost 0.3 points at weight 0.1 and 3 at weight 1",
         "all classes are learned in one loop, four images of each in a step, where the code runs class by class and accumulates four steps "
         "of one; the same steps, since neither the loss without contrast nor AdamW mixes classes",
         "no random flips; the classifier takes the same evenly spaced time steps for every class, without early elimination of classes. "
         "Effect unknown",
         "a diffusion model is an argument; the check uses a small one, trained on vector scenes. Nothing is measured on Stable Diffusion",
     ),
-    checks=("mechanism:denoise_word", "mechanism:denoise_contrast"),
+    checks=("mechanism:denoise_word",),
 )  # fmt: skip
 
 

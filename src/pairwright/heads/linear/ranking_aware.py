@@ -69,9 +69,9 @@ class RankingAware:
     width: int = 32
     prompts: int = 8
     queries: int = 4
-    steps: int = 300
+    steps: int = 150
     batch: int = 16
-    lr: float = 3e-3
+    lr: float = 5e-3
     seed: int = 0
 
     needs: ClassVar[frozenset[str]] = frozenset({"train", "text"})
@@ -172,13 +172,13 @@ def norm(x: Tensor) -> Tensor:
 
 def fused(p: dict[str, Tensor], x_BMD: Tensor, text_D: Tensor) -> Float[Tensor, "B M E"]:
     """Image tokens that have attended to the instruction and the learned prompts."""
-    B, M, D = x_BMD.shape
+    D = x_BMD.shape[-1]
     t_KD = torch.cat([text_D[None], p["prompts"]]) * D**0.5  # unit rows to unit variance
     x_BMD = x_BMD * D**0.5
     split = lambda t: t.unflatten(-1, (HEADS, -1))
     q, k, v = split(x_BMD @ p["query"]), split(t_KD @ p["key"]), split(t_KD @ p["value"])
     a = (torch.einsum("bmhe,khe->bmhk", q, k) / q.shape[-1] ** 0.5).softmax(-1)
-    return norm(x_BMD @ p["image"] + torch.einsum("bmhk,khe->bmhe", a, v).reshape(B, M, -1))
+    return norm(x_BMD @ p["image"] + torch.einsum("bmhk,khe->bmhe", a, v).flatten(2))
 
 
 def in_order(logits_BB: Tensor, y_B: Tensor) -> Float[Tensor, ""]:

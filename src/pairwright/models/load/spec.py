@@ -16,6 +16,7 @@ from torch import nn
 
 from pairwright.models.load.timm_vit import plain_timm_vit, side
 from pairwright.models.towers.conv import ConvImage
+from pairwright.models.towers.fasternet import FasterNet, covers
 from pairwright.models.towers.text import TextTransformer
 from pairwright.models.towers.timm_image import TimmImage
 from pairwright.models.towers.vit import VisionTransformer
@@ -42,10 +43,11 @@ def tower(spec: Spec, *, empty: bool = False) -> nn.Module:
     kinds: dict[Any, Any] = {"vit": VisionTransformer, "text": TextTransformer, "timm": TimmImage, "conv": ConvImage}
     if kind not in kinds:
         raise ValueError(f"unknown kind of tower {kind!r}: this version knows {', '.join(kinds)}")
-    if empty and kind != "timm":  # ours have no buffers that a checkpoint would not fill
+    cls = FasterNet if kind == "timm" and covers(spec) else kinds[kind]
+    if empty and cls is not TimmImage:  # ours have no buffers that a checkpoint would not fill
         with torch.device("meta"):
-            return kinds[kind](**spec).to_empty(device="cpu")
-    return kinds[kind](**spec)
+            return cls(**spec).to_empty(device="cpu")
+    return cls(**spec)
 
 
 def _act(cfg: Mapping[str, Any], quick_gelu: bool) -> str | None:
@@ -135,6 +137,8 @@ def _timm_spec(cfg_json: str) -> Spec | None:
         "drop": cfg.get("timm_drop", 0.0),
         "drop_path": cfg.get("timm_drop_path"),
     }
+    if covers(spec):  # known without importing timm
+        return spec
     with torch.device("meta"):
         trunk = tower(spec).trunk
     plain = None if proj == "mlp" else plain_timm_vit(trunk)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from pairwright.recipes.adapt.clock import LEAST
 from pairwright.recipes.adapt.forgot import MOST
 from pairwright.recipes.adapt.tuned import FEWEST, GOOD, SHOTS, SPARE, Schedule, most_folds, schedule
 from pairwright.recipes.adapt.weights import TRIED, Price, Tuner, shrunk
+from pairwright.train.stop import Interrupted
 
 HEADS = 0.3
 """Share of the budget that the heads get, at most, where a method that tunes weights is forced and fits into the rest."""
@@ -49,10 +50,24 @@ class Offer:
         return 2 * self.asked(seconds) * self.image
 
 
-def forced_offer(id_: str, model: Any, train: Features, sources: Sequence[Any], prompts: Any, groups: Sequence[int], seed: int) -> Offer:
-    """The offer of one method. Raises ValueError, with the reason, for a model that it cannot tune."""
-    tuner = _tuner(id_, model, train, sources, prompts, seed)
-    return Offer(tuner, tuner.price(), tuner.way.steps(len(train)), most_folds(tuner, groups), _image(tuner))
+def forced_offer(
+    id_: str, model: Any, train: Features, sources: Sequence[Any], prompts: Any, groups: Sequence[int], seed: int, seconds: float
+) -> Offer:
+    """The offer of one method. Raises ValueError, with the reason, for a model that it cannot tune.
+
+    Where even a guess from one pass through the towers is far above the seconds, the guess is the price, and nothing is run.
+    """
+    if why := _unfit(model):
+        raise ValueError(f"weights cannot be tuned: {why}")
+    if len(train) < 2:
+        raise ValueError(f"weights cannot be tuned on {len(train)} labelled image: label two or more")
+    tuner = Tuner(id_, model, train, (), load_templates(prompts), seed)
+    wanted, folds, rough = tuner.way.steps(len(train)), most_folds(tuner, groups), tuner.rough()
+    image = rough / 3 / min(tuner.way.config.batch, len(train))
+    if min(wanted, FEWEST) * rough > seconds:
+        return Offer(tuner, Price(rough, 0.0), wanted, folds, image)
+    tuner = replace(tuner, pictures=shrunk(sources, max(model.preprocess.hw)))
+    return Offer(tuner, tuner.price(), wanted, folds, image)
 
 
 def affordable_offer(
@@ -62,36 +77,20 @@ def affordable_offer(
     counts = torch.bincount(train.y_N, minlength=len(train.classes)).sort().values
     if seconds < LEAST or int(counts[len(counts) // 2]) < SHOTS or _unfit(model):
         return None, ""
-    tuner = Tuner(TRIED, model, train, (), load_templates(prompts), seed)
-    folds = most_folds(tuner, groups)
-    if folds < 2:
-        return None, ""
-    wanted = tuner.way.steps(len(train))
-    need = 3 * min(wanted, GOOD) * tuner.rough()  # before any picture is read: two folds and all rows
-    why = f"Weight tuning was left out: it would take about {{:.0f}} s. --method {tuner.way.name} forces it."
-    if need > seconds:
-        return None, why.format(need)
     try:
-        offer = forced_offer(TRIED, model, train, sources, prompts, groups, seed)
+        offer = forced_offer(TRIED, model, train, sources, prompts, groups, seed, seconds / 3)
+    except Interrupted:
+        raise
     except (ValueError, RuntimeError) as e:
         return None, f"Weight tuning was left out: {' '.join(str(e).split())[:200]}"
+    if offer.folds < 2:
+        return None, ""
     if offer.plan(seconds, forced=False) is None:
-        return None, why.format(offer.price.of(3, min(wanted, GOOD)))
+        need = offer.price.of(3, min(offer.wanted, GOOD)) / SPARE
+        return None, f"Weight tuning was left out: it would take about {need:.0f} s. --method {offer.tuner.way.name} forces it."
     return offer, ""
 
 
 def _unfit(model: Any) -> str:
     whole = model.tokenizer is not None and hasattr(model.preprocess, "hw") and {"image", "text"} <= set(model.towers)
     return "" if whole else "this model has no tokenizer, no text tower or no preprocessing that training could repeat"
-
-
-def _tuner(id_: str, model: Any, train: Features, sources: Sequence[Any], prompts: Any, seed: int) -> Tuner:
-    if why := _unfit(model):
-        raise ValueError(f"weights cannot be tuned: {why}")
-    if len(train) < 2:
-        raise ValueError(f"weights cannot be tuned on {len(train)} labelled image: label two or more")
-    return Tuner(id_, model, train, shrunk(sources, max(model.preprocess.hw)), load_templates(prompts), seed)
-
-
-def _image(tuner: Tuner) -> float:
-    return tuner.rough() / 3 / min(tuner.way.config.batch, len(tuner.train))

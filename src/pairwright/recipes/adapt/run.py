@@ -31,6 +31,7 @@ from pairwright.recipes.adapt.weights import WAYS, forced_weights
 from pairwright.train.stop import Interrupted
 
 Progress = Callable[[str, int, int], None]
+NO_LABELS = "{} tunes weights on labelled images, and there are none."
 _PIECE = 512
 """Images embedded before the features are put on disk: what an interrupt can lose."""
 
@@ -116,19 +117,19 @@ def adapt(
     if method is None and take and not problem.multi and clock.left >= LEAST:
         prompts, why = affordable(model, text, clock.left)
     groups, sources = [seen.group_N[i] for i in take], asked.sources
-    offer: Offer | None = None
-    if weights and take:
-        offer = forced_offer(weights, model, train, sources, templates, groups, seed)
-    fits = offer is not None and offer.plan((1 - HEADS) * clock.left, forced=True) is not None
+    price = lambda id_, seconds: forced_offer(id_, model, train, sources, templates, groups, seed, seconds)
+    offer = price(weights, clock.left) if weights and take else None
+    spare = (1 - HEADS) * clock.left
+    fits = offer is not None and offer.plan(spare, forced=True) is not None
     how = {"wish": replace(wish, method=None) if weights else wish, "clock": clock.part(HEADS) if fits else clock}
     learned = learn(train, text, groups, **how, extra=prompts, progress=progress)
     learned.notes += [why] if why else []
-    if method is None and take and not problem.multi and not learned.interrupted:
-        offer, why = affordable_offer(model, train, sources, templates, groups, seed, clock.left)
-        learned.notes += [why] if why else []
-    learned, tuned, lost = _tune(offer, learned, text, groups, sources, wish, clock, bool(weights), watch)
-    if weights and not take:
-        learned.notes.append(f"{WAYS[weights].name} tunes on labelled images, and there are none.")
+    if weights and not fits:
+        learned.notes.insert(0, NO_LABELS.format(WAYS[weights].name) if offer is None else offer.refusal(spare))
+    ask: Callable[[], tuple[Offer | None, str]] = lambda: (offer if fits else None, "")
+    if method is None and take and not problem.multi:
+        ask = lambda: affordable_offer(model, train, sources, templates, groups, seed, clock.left)
+    learned, tuned, lost = _tune(ask, learned, text, groups, sources, wish, clock, bool(weights), watch)
     for note in learned.notes:
         tell(note)
     out = Adapted(
@@ -153,26 +154,28 @@ def adapt(
 
 
 def _tune(
-    offer: Offer | None, learned: Learned, text: ClassText, groups: Sequence[int], sources: Sequence[Any], wish: Wish, clock: Clock,
-    forced: bool, watch: Callable[[str], Any],
+    ask: Callable[[], tuple[Offer | None, str]], learned: Learned, text: ClassText, groups: Sequence[int], sources: Sequence[Any],
+    wish: Wish, clock: Clock, forced: bool, watch: Callable[[str], Any],
 ) -> tuple[Learned, Tuned | None, Forgot | None]:  # fmt: skip
-    """Tune if the budget holds it -> (what is handed over, what became of tuning, what was forgotten). An interrupt keeps the heads."""
-    if offer is None or learned.interrupted:
+    """Tune if the budget holds it -> (what is handed over, what became of tuning, what was forgotten). An interrupt keeps the best."""
+    if learned.interrupted:
         return learned, None, None
-    left, heads = clock.left, learned
-    plan = offer.plan(left, forced=forced)
-    if plan is None:
-        learned.notes.insert(0, offer.refusal(left))
-        return learned, None, None
+    tuned = lost = None
     try:
-        learned, tuned = tune(
-            offer.tuner, plan, learned, text, groups, sources, wish, clock, forced=forced, progress=watch("tuning weights")
-        )
-        lost = forgot(offer.tuner.model, tuned.model, reference(offer.asked(left))) if tuned.taken else None
+        offer, why = ask()
+        learned.notes += [why] if why else []
+        left = clock.left
+        plan = None if offer is None else offer.plan(left, forced=forced)
+        if plan is not None:
+            tell = watch("tuning weights")
+            learned, tuned = tune(offer.tuner, plan, learned, text, groups, sources, wish, clock, forced=forced, progress=tell)
+            lost = forgot(offer.tuner.model, tuned.model, reference(offer.asked(left))) if tuned.taken else None
+        elif offer is not None:
+            learned.notes.insert(0, offer.refusal(left))
     except (KeyboardInterrupt, Interrupted):
-        heads.interrupted = True
-        heads.notes.insert(0, "The tuning of weights was interrupted: these are the best heads.")
-        return heads, None, None
+        learned.interrupted = True
+        what = "The tuning of weights" if tuned is None else "Measuring what was forgotten"
+        learned.notes.insert(0, f"{what} was interrupted: this is the best that was found until then.")
     return learned, tuned, lost
 
 

@@ -120,7 +120,7 @@ class Tuner:
             objective = Classify(float(model.scale.detach()))
             fine_tune(model, classes.labelled(text=True), objective, config.how(steps), modifiers=[way.modifier(config)])
         model.eval().requires_grad_(True)
-        return model, head or ZeroShot().fit(None, class_text(model, names, prompts))
+        return model, ZeroShot().fit(None, class_text(model, names, prompts)) if head is None else head
 
     def rough(self) -> float:
         """Seconds of a step, at a guess: a pass forward through both towers, and one, twice as long, back."""

@@ -32,8 +32,8 @@ CARD = Card(
     neighbours=("tune/weights/lora", "tune/weights/lock_tower"),
     deviations=(
         "statistics of batch normalisation stay as they are",
-        "the check wants 2 points over full fine-tuning on styles that were not in training and finds 1.4 in the mean, above the margin in 2 "
-        "of 5 seeds (rates 2e-3 and 5e-3 were tried on another seed). With forged images, where the paper saw its gain, it was not tried",
+        "the check wants 2 points over full fine-tuning on styles that were not in training and finds 1.4 in the mean, above the margin in "
+        "2 of 5 seeds (rates 2e-3 and 5e-3 were tried on another seed). With forged images, where the paper saw its gain, it was not tried",
     ),
     checks=("mechanism:select_params",),
 )
