@@ -11,6 +11,7 @@ from pairwright.core.encoded import Encoded
 from pairwright.core.features import EncoderMismatch
 from pairwright.core.numerics import generator
 from pairwright.models.tiny import tiny
+from pairwright.models.towers.wrapped import Wrapped
 from pairwright.prompts.denoise_word import DenoiseWord
 from pairwright.prompts.diffusion import Diffusion
 from pairwright.prompts.images import Images
@@ -121,6 +122,10 @@ def test_bad_input_is_refused_with_the_fix():
         learned([*NAMES, "moon"])
     with pytest.raises(ValueError, match="same number"):
         learned([*NAMES[:2], "star"], start="{}")
+    foreign = tiny(3, width=16, dim=16, vocab=256, context=12)
+    foreign.towers["text"] = Wrapped(torch.nn.Linear(1, 1), 16, name="a foreign encoder")
+    with pytest.raises(ValueError, match="a foreign encoder"):
+        DenoiseWord().fit(foreign, DIFFUSION, NAMES, TRAIN)
     with pytest.raises(ValueError, match="predicted noise of shape"):
         DenoiseWord(steps=1).fit(MODEL, Diffusion(lambda x, t, text: x[:, :1], KEEP_T), NAMES, TRAIN)
     with pytest.raises(EncoderMismatch):

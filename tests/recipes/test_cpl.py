@@ -58,18 +58,17 @@ def test_without_concepts_and_projector_it_is_the_class_name_prompt():
     torch.testing.assert_close(start.logits(MODEL, ["moon", "star"], TRAIN), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_rows_classes_and_the_order_of_concepts_do_not_matter():
+def test_rows_and_classes_do_not_see_each_other():
     whole = FITTED.logits(MODEL, NAMES, TRAIN)
     torch.testing.assert_close(torch.cat([FITTED.logits(MODEL, NAMES, TRAIN.rows([i])) for i in range(4)]), whole[:4], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(FITTED.logits(MODEL, [NAMES[2], NAMES[0]], TRAIN), whole[:, [2, 0]], rtol=1e-4, atol=1e-4)
-    again = dataclasses.replace(FITTED).fit(MODEL, NAMES, TRAIN, WORDS[::-1])
-    torch.testing.assert_close(again.logits(MODEL, NAMES, TRAIN), whole, rtol=1e-4, atol=1e-3)
     assert FITTED.logits(MODEL, NAMES, TRAIN.rows([])).shape == (0, 3)
 
 
 def test_concepts_without_keys_come_last():
     keys_KD, concept_K = concept_keys(TRAIN.z, TRAIN.z[:2], 1)
-    assert torch.equal(keys_KD, TRAIN.z[:2]) and concept_K.tolist() == [0, 1]  # every row is nearest to itself
+    assert torch.equal(keys_KD, TRAIN.z[:2])  # every row is nearest to itself
+    assert concept_K.tolist() == [0, 1]
     assert shared_concepts(TRAIN.z[1:2], keys_KD, concept_K + 1, 3, 3).tolist() == [[2, 1, 0]]
 
 

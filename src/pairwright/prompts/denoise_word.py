@@ -144,8 +144,11 @@ class DenoiseWord:
 
 def word_ids(model: Any, names: Sequence[str], template: str, start: str) -> tuple[Int[Tensor, "C L"], int, int]:
     """Token rows of the prompts with the start word in place, where it begins, and how many tokens it has."""
+    if getattr(model, "tokenizer", None) is None:
+        raise ValueError("this model has no tokenizer: load it with pairwright.load, or set model.tokenizer")
     (template,) = templates(template)
     words = [fill(start, n) for n in names]
+    model.embed_tokens(model.tokenizer(words[:1]).to(model.device))  # a tower without this point says so
     tower = model.towers["text"]
     ids_CL, alone_CL = model.tokenizer([fill(template, w) for w in words]), model.tokenizer(words)
     at = int(tower.eot(model.tokenizer([template[: template.index("{")].strip()])))

@@ -27,8 +27,8 @@ CARD = Card(
     year=2024,
     arxiv="2401.07457",
     where="section 3",
-    equation="keys of concept v = the K training rows of largest z T_v;  words(z) = the concepts of the nearest keys;  t_c = text(template of "
-    "words(z) and name c);  W_c = unit(t_c + alpha relu(norm(t_c + softmax(t_c Q (h K)^T) h V) A) B),  h the features of z at several levels",
+    equation="keys of concept v = the K training rows of largest z T_v;  words(z) = concepts of the nearest keys;  t_c = text(words(z), "
+    "name c);  W_c = unit(t_c + alpha relu(norm(t_c + softmax(t_c Q (h K)^T) h V) A) B),  h the features of z at several levels",
     says="Colours, shapes and sizes carry over to new classes. Prompts that name what the image shows, kept near CLIP's own knowledge, "
     "beat CoOp and CoCoOp on new classes and other data.",
     needs="few labelled features + class names + a list of concept words; features of other layers in `side` where there are some",
@@ -39,12 +39,12 @@ CARD = Card(
     neighbours=("prompts/cocoop", "prompts/coop", "heads/cache/tip_adapter"),
     deviations=(
         "the task adapter beside the prompts is left out: it learns the training classes alone. Effect unknown",
-        "the projector is one decoder layer of one head, whose output starts at zero, on stored features; without `levels` it sees the last "
-        "feature only. The paper reads several levels of the image tower. In the check the prompts alone are as good or better without it",
+        "the projector is one decoder layer of one head whose output starts at zero, on stored features; without `levels` it sees the "
+        "last feature only, the paper reads several. In the check the prompts are no worse without it: they carry the gain",
         "number of keys, number of words and the strength of the projector are this file's own defaults",
     ),
     checks=("mechanism:cpl",),
-)  # fmt: skip
+)
 
 _CHUNK = 2**21  # elements of class text by row in memory at once
 
@@ -58,7 +58,8 @@ class CPL:
     names in `Features.side` of features of other layers, which the projector reads beside the last. hidden, lr, epochs: of the projector,
     trained by AdamW in batches of 64 rows at most 500 steps; 0 epochs leave the prompts as they are. seed: of its start.
 
-    `fit` learns ``keys_`` (K, D), ``concept_`` (K,) and ``projector_``, its matrices by name. Use `logits` to classify: class text is each image's own.
+    `fit` learns ``keys_`` (K, D), ``concept_`` (K,) and ``projector_``, its matrices by name. Use `logits` to classify: there is no class
+    text for all images.
     """
 
     keys: int = 8

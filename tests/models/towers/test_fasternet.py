@@ -44,12 +44,12 @@ def test_embeddings_tokens_and_stages_are_timms(training: bool) -> None:
 
 
 def test_gradients_are_timms() -> None:
-    ours, theirs = (t.train() for t in pair())
+    ours, theirs = (t.train().double() for t in pair())  # deep in the network gradients are too small for float32
     x, goal = torch.randn(4, 3, 64, 64), torch.randn(4, 24)
     for t in (ours, theirs):
         (t(x).z_BD * goal).sum().backward()
     for (key, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
-        assert F.cosine_similarity(p.grad.flatten(), q.grad.flatten(), dim=0) > 0.9999, key
+        assert (p.grad - q.grad).norm() <= 1e-5 * q.grad.norm(), key
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -1,4 +1,4 @@
-"""The visual concept cache: for each concept word the training images that show it most, and the words that a new image shares with them."""
+"""The visual concept cache: for each concept word the training images that show it most, and the words a new image shares with them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def concept_keys(
 def shared_concepts(
     z_ND: Float[Tensor, "N D"], keys_KD: Float[Tensor, "K D"], concept_K: Int[Tensor, " K"], concepts: int, top: int
 ) -> Int[Tensor, "N T"]:
-    """For each row the `top` concepts whose nearest key is nearest to it, in order; concepts without a key come last."""
+    """For each row the `top` concepts whose nearest key is nearest to it, in order; among equals the earlier first, without a key last."""
     if top > concepts:
         raise ValueError(f"top={top} concepts of {concepts}: give more concept words, or ask for fewer")
     parts = [torch.zeros(0, top, dtype=torch.int64, device=z_ND.device)]

@@ -6,6 +6,7 @@ A *spec* is the keyword arguments of one of our towers plus ``kind`` (``vit``, `
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from pairwright.models.load.timm_vit import plain_timm_vit, side
 from pairwright.models.towers.conv import ConvImage
@@ -36,6 +38,20 @@ _ODD = (
 )
 
 
+class Unfilled(TorchFunctionMode):
+    """Within it parameters keep whatever their memory held: no initialisation runs, and the random generator is left as it was.
+
+    The meta device does the same for more: its first random operation imports torch's compiler, which takes seconds.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        target = args[0] if args else kwargs.get("tensor")
+        if isinstance(target, nn.Parameter) and func.__name__.endswith("_") and not func.__name__.startswith("_"):
+            return target
+        return (torch.empty if func is torch.randn else func)(*args, **kwargs)
+
+
 def tower(spec: Spec, *, empty: bool = False) -> nn.Module:
     """Build the tower of a spec with random weights, or (quickly) with memory that a checkpoint is going to fill."""
     spec = dict(spec)
@@ -44,10 +60,9 @@ def tower(spec: Spec, *, empty: bool = False) -> nn.Module:
     if kind not in kinds:
         raise ValueError(f"unknown kind of tower {kind!r}: this version knows {', '.join(kinds)}")
     cls = FasterNet if kind == "timm" and covers(spec) else kinds[kind]
-    if empty and cls is not TimmImage:  # ours have no buffers that a checkpoint would not fill
-        with torch.device("meta"):
-            return cls(**spec).to_empty(device="cpu")
-    return cls(**spec)
+    # a timm network may compute buffers from what it draws; ours have none that a checkpoint would not fill
+    with Unfilled() if empty and cls is not TimmImage else contextlib.nullcontext():
+        return cls(**spec)
 
 
 def _act(cfg: Mapping[str, Any], quick_gelu: bool) -> str | None:

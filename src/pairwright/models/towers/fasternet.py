@@ -65,7 +65,9 @@ class FasterNet(nn.Module):
         spec = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
         if not covers(spec):
-            raise ValueError(f"FasterNet has the sizes {', '.join(SIZES)}, pool 'avg' and proj 'linear': build anything else with TimmImage")
+            raise ValueError(
+                f"FasterNet has the sizes {', '.join(SIZES)}, pool 'avg' and proj 'linear': build anything else with TimmImage"
+            )
         self.spec = {"kind": "timm", **spec}
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         self.width = dim
