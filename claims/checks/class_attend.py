@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 
 import torch
@@ -37,7 +38,7 @@ def fixtures() -> None:
 
 def arms(seed: int, planted: bool) -> dict[str, float]:
     model, halves = T.tower(), [half[:8] for half in T.split(seed)]
-    look = lambda start: T.scenes(model, 1200, start + 100_000 * seed, noise=1.5)
+    look = lambda start: T.scenes(model, 1200, start + 100_000 * seed, noise=3.0)
     seen, unseen = look(30_000), look(60_000)
     shots = pictures(seen, halves[0], halves, planted, seed, shots=4)
     parts = [(T.named(classes), pictures(unseen, classes, halves, planted, seed)) for classes in halves]
@@ -47,6 +48,12 @@ def arms(seed: int, planted: bool) -> dict[str, float]:
         learner.fit(model, parts[0][0], shots)
         b, n = (accuracy(learner.logits(model, names, x, chunk=64), x.y) for names, x in parts)
         found |= {name: 2 * b * n / max(b + n, 1e-9), f"{name} base": b, f"{name} new": n}
+        for part, off in (("without guide", ("guide_",)), ("without shift", ("up_", "up_bias_"))) if name == "ours" else ():
+            lame = copy(learner)
+            for tensor in off:
+                setattr(lame, tensor, torch.zeros_like(getattr(learner, tensor)))
+            b, n = (accuracy(lame.logits(model, names, x, chunk=64), x.y) for names, x in parts)
+            found[f"ours {part}"] = 2 * b * n / max(b + n, 1e-9)
     return found
 
 

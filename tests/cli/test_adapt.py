@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 import pairwright as pw
+from pairwright.evaluate.world_rows import things
 from pairwright.recipes.adapt import portfolio
 from pairwright.recipes.adapt.weights import Price
 
@@ -88,6 +89,8 @@ def test_a_forced_method_that_tunes_weights(run, photos, model_name, tmp_path, m
     monkeypatch.setattr("pairwright.recipes.adapt.weights.MOST_STEPS", 1)
     monkeypatch.setattr("pairwright.recipes.adapt.weights.Tuner.price", lambda self: Price(1e-6, 1e-6))
     monkeypatch.setattr("pairwright.recipes.adapt.offer.most_folds", lambda *_: 2)
+    world = things("natural", 40)[0], {"version": "", "rows": 40}
+    monkeypatch.setattr("pairwright.evaluate.protocol.world_rows", lambda _: world)
     out = tmp_path / "b"
     ran = run("adapt", photos, "--model", model_name, "--out", out, "--method", "clip lora", "--budget", "9h", "--json")
     assert ran.code == 0, ran.err

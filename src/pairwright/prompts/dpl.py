@@ -113,5 +113,5 @@ def decoupled(
     mask = None if seen is None else seen[..., own_L]
     own = F.scaled_dot_product_attention(q, k[:, :, own_L], v[:, :, own_L], attn_mask=mask)
     prompts = F.scaled_dot_product_attention(q, k[:, :, prompt_L], v[:, :, prompt_L])
-    share = share * own_L[:, None].to(q.dtype)
+    share = torch.as_tensor(share, dtype=q.dtype, device=q.device) * own_L[:, None]
     return (1 - share) * own + share * prompts

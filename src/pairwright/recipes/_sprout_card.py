@@ -37,10 +37,14 @@ MORE = (
 
 ABOUT = (
     "A small two-encoder model for icons, emoji and clip art in plain words, which ships inside pairwright and needs no network. Pictures "
-    "are seen at 64 pixels. Written in open_clip's layout: open_clip reads the folder, too."
+    "are seen at 64 pixels."
 )
 NOTES = (
     "It has seen drawings only: for photographs use a bigger model.",
+    "The folder has open_clip's layout, but open_clip 3.3 sizes the projection of this image tower differently and cannot read it.",
+    "Three of its aims are not reached. Tried: pictures of 48 pixels for the first two fifths of the steps, a sentence encoder as teacher "
+    "of the text tower, averaged weights. On the unseen style of the validation it was best 800 steps before the end: longer training "
+    "of this size is not the cure.",
     "It reads English; other languages are measured (emoji-multilingual) but were not trained.",
     "Test concepts are held out as pictures. Their names may occur as words: the text tower learnt from a dictionary, and icon sets share "
     "common names such as `home`, of which only those of held-out emoji concepts were kept out of training.",

@@ -19,7 +19,6 @@ from pairwright.models.load import load, save
 from pairwright.models.load.build import from_open_clip
 from pairwright.models.load.catalog import models
 from pairwright.models.load.spec import image_spec, text_spec, tower
-from pairwright.models.towers.fasternet import FasterNet
 from pairwright.models.towers.text import TextTransformer
 from pairwright.models.towers.timm_image import TimmImage
 from pairwright.models.towers.vit import VisionTransformer
@@ -85,7 +84,6 @@ FAMILIES = {
     "timm vit, mlp": (cfg(timm("test_vit", 160, timm_pool="token", timm_proj="mlp"), {}), TimmImage, TextTransformer),
     "registers": (cfg(timm("test_vit2", 160, timm_pool="avg", timm_proj="linear"), {}), TimmImage, TextTransformer),
     "convnext": (cfg(timm("test_convnext", 64, timm_pool="", timm_proj="linear"), {}), TimmImage, TextTransformer),
-    "fasternet": (cfg(timm("fasternet_t0", 64, timm_pool="avg", timm_proj="linear"), {}), FasterNet, TextTransformer),
     "relative positions": (cfg(timm("test_vit_relpos", 160, timm_pool="", timm_proj="linear"), {}), TimmImage, TextTransformer),
     "rot_attn": (cfg(timm("resnet10t", 64, timm_pool="rot_attn", timm_proj=""), {}), Wrapped, TextTransformer),
     "openai resnet": (cfg({"layers": [1, 1, 1, 1], "width": 16, "head_width": 64}, {}), Wrapped, TextTransformer),

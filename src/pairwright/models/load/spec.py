@@ -39,7 +39,7 @@ _ODD = (
 
 
 class Unfilled(TorchFunctionMode):
-    """Within it parameters keep whatever their memory held: no initialisation runs, and the random generator is left as it was.
+    """Within it parameters keep whatever their memory held: no initialisation runs.
 
     The meta device does the same for more: its first random operation imports torch's compiler, which takes seconds.
     """

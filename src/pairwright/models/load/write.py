@@ -22,7 +22,8 @@ from pairwright.models.towers.wrapped import Wrapped
 def save(model: DualEncoder, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
     """Write ``open_clip_model.safetensors``, ``open_clip_config.json`` and the tokenizer's files into `folder` (each atomically).
 
-    Whatever open_clip has words for is written in them, and ``open_clip.create_model("local-dir:…")`` gives the same embeddings. Towers
+    Whatever open_clip has words for is written in them, and ``open_clip.create_model("local-dir:…")`` gives the same embeddings for towers
+    that it sizes as we do (plain transformers, and timm's whose head is as wide as their features). Towers
     beyond that (conv twins, attention-pooled towers of odd sizes) are described in our own words, for `load` only.
 
     dtype: of the stored weights, e.g. torch.float16 for half the bytes; the model's own weights are rounded to it, so that what is loaded
