@@ -38,7 +38,7 @@ def fixtures() -> None:
 
 def arms(seed: int, planted: bool) -> dict[str, float]:
     model, halves = T.tower(), [half[:8] for half in T.split(seed)]
-    look = lambda start: T.scenes(model, 1200, start + 100_000 * seed, noise=3.0)
+    look = lambda start: T.scenes(model, 1200, start + 100_000 * seed, noise=5.0)
     seen, unseen = look(30_000), look(60_000)
     shots = pictures(seen, halves[0], halves, planted, seed, shots=4)
     parts = [(T.named(classes), pictures(unseen, classes, halves, planted, seed)) for classes in halves]

@@ -43,6 +43,8 @@ CARD = Card(
         "the words of the template, in the first block of the text tower, stay in one softmax with the name, so that learning starts from "
         "the hand-written prompt",
         "trained on the images as given, without random crops; effect unknown",
+        "checked in the image tower alone: one softmax over as many prompts hardly learns at the same rate, and a tenth of that rate "
+        "mends most of it; the gain over the better of the two is 8 points on average, in four seeds of five",
     ),
     checks=("mechanism:dpl",),
 )

@@ -88,7 +88,13 @@ class Tuned:
     def to_json(self) -> dict[str, Any]:
         plain = lambda x: None if x is None else {k: v if v is None or isinstance(v, int) else float(v) for k, v in asdict(x).items()}
         figures = {k: plain(getattr(self, k)) for k in ("value", "heads", "gain")}
-        more = {"folds": self.folds, "steps": self.schedule.steps, "steps_of_recipe": self.schedule.wanted, "taken": self.taken}
+        more = {
+            "folds": self.folds,
+            "folds_planned": self.schedule.folds,
+            "steps": self.schedule.steps,
+            "steps_of_recipe": self.schedule.wanted,
+            "taken": self.taken,
+        }
         return {"id": self.id, "label": self.label, **more, **figures, "asked": int(self.rows_N.sum()), "seconds": self.seconds}
 
 
@@ -183,7 +189,8 @@ def _compare(out: Tuned, learned: Learned, group_N: Sequence[int]) -> None:
 def _say(out: Tuned) -> list[str]:
     plan, n = out.schedule, int(out.rows_N.sum())
     how = {0: "could not be measured", 1: f"was measured on one held-out split of {n} images (the budget held no folds)"}
-    said = f"{out.label}: it {how.get(out.folds, f'was tuned anew in each of {out.folds} folds')}"
+    each = f"{out.folds} folds" if out.folds == plan.folds else f"{out.folds} of {plan.folds} folds (there was no time for the others)"
+    said = f"{out.label}: it {how.get(out.folds, f'was tuned anew in each of {each}')}"
     if out.gain is not None:
         g = out.gain
         span = "" if g.low is None else f" ({100 * g.low:+.1f} … {100 * g.high:+.1f})"
