@@ -32,7 +32,7 @@ def train(
 
         pairwright train list
         pairwright train sprout --out runs/sprout
-        pairwright train sprout --data pairs.parquet --out runs/mine --set steps=2000 --set batch=256
+        pairwright train clip --data pairs.parquet --out runs/mine --set steps=2000 --set batch=256
         pairwright train sprout --out runs/sprout --resume
         pairwright train sprout --dry-run --json
         torchrun --nproc-per-node 4 -m pairwright train clip --data pairs.parquet --out runs/mine --set batch=32768 --set micro=auto
