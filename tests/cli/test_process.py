@@ -62,7 +62,8 @@ def test_a_closed_pipe_is_no_error() -> None:
 
 def test_ctrl_c_ends_with_one_line_and_130() -> None:
     code = (
-        "import sys, time, pairwright.core.find as f; from pairwright.cli.main import main\n"
+        "import signal, sys, time, pairwright.core.find as f; from pairwright.cli.main import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # jobs started in the background inherit that it is ignored
         "def wait(*a):\n    print('in', flush=True)\n    time.sleep(60)\n"
         "f.find = wait\nsys.exit(main(['find', 'x']))"
     )
