@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.harness import Case, Entry, timed
+from pairwright.core.memory import keep_freed_memory
 from pairwright.losses.contrast.info_nce import InfoNCE
 from pairwright.models.dual import DualEncoder
 from pairwright.models.load.build import from_open_clip
@@ -141,6 +142,7 @@ def our_model(s: Setup) -> DualEncoder:
 
 def our_steps(s: Setup, image: Tensor, ids: Tensor, precise: str, micro: int | None = None) -> Callable[[], float]:
     """What the training loop does in a step (without averaging of weights, which the other side does not do either)."""
+    keep_freed_memory()
     model, objective = our_model(s), Sum({"clip": InfoNCE()})
     model.requires_grad_(True)
     optimizer = optim.adamw(model.named_parameters(), OptimConfig(LR, DECAY))

@@ -21,8 +21,11 @@ from pairwright.core.contracts import TiledLoss
 from pairwright.core.encoded import Encoded
 from pairwright.core.numerics import NEG, full
 
-SIDE = (1024, 2048)
-"""Rows and columns of a tile: 8 MB in float32, so that passes over it stay in the cache; large enough for products at full speed."""
+SIDES = {"cpu": (512, 1024)}
+"""Rows and columns of a tile: 2 MB in float32, so that passes over it stay in a processor's cache; large enough for products at full
+speed."""
+LARGE_SIDES = (4096, 8192)
+"""On other devices, which have fewer and larger kernels to start: 128 MB."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Batch:
 
     def tiles(self, block: Block) -> Iterator[tuple[slice, slice, slice]]:
         """Local rows, columns within the block, and the places of those columns in the global batch."""
-        b, c, (height, width) = len(self.q), len(block), SIDE
+        b, c, (height, width) = len(self.q), len(block), SIDES.get(self.device.type, LARGE_SIDES)
         for i in range(0, b, height):
             for j in range(0, c, width):
                 columns = slice(j, min(j + width, c))

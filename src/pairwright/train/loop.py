@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from pairwright.core import dist
+from pairwright.core.memory import keep_freed_memory
 from pairwright.core.numerics import seed_of
 from pairwright.models.dual import DualEncoder
 from pairwright.train import checkpoint, optim, precision, schedule
@@ -56,6 +57,8 @@ def run(
     """
     out = Path(out)
     device = model.device
+    if device.type == "cpu":
+        keep_freed_memory()
     plan = plan_of(stages, config, seed)
     begin, earlier = open_run(out, plan, resume)
     # what was measured once stays: a resumed run must end in the same bits

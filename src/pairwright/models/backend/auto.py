@@ -12,9 +12,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from pairwright.core.memory import keep_freed_memory
 from pairwright.models.backend import store
 from pairwright.models.backend.candidates import TABLE, Candidate, Job, candidates
-from pairwright.models.backend.eager import CHUNK, Run
+from pairwright.models.backend.eager import Run
 from pairwright.models.backend.rule import PRECISIONS, Trial, accepted, choose, worth_trying
 
 FEW = 32
@@ -46,6 +47,8 @@ def backend(model: Any, x_B3HW: Tensor, *, precision: str = "auto", batch: int =
     would repay it. Measurements are kept on disk (`store`); a choice that rests on earlier ones is checked again on the first pictures.
     """
     check_precision(precision)
+    if model.device.type == "cpu":
+        keep_freed_memory()
     exact = Backend("torch-fp32", "fp32", lambda x: model.image(x).z_BD)
     if precision == "fp32" or "image" not in model.towers:  # the model itself says what it lacks
         return exact
@@ -59,8 +62,8 @@ def backend(model: Any, x_B3HW: Tensor, *, precision: str = "auto", batch: int =
     mine = lambda name: (key["model"], str(model.device), batch, name)
     for old in [k for k in opened if k[0] != key["model"]]:  # the weights have changed since
         del opened[old]
-    # calibration on the user's own pictures
-    x_B3HW = x_B3HW[: CHUNK if model.device.type == "cpu" else batch]
+    # calibration on the user's own pictures, as many as a batch will hold: what is fastest depends on their number
+    x_B3HW = x_B3HW[:batch]
     job = Job(model.towers["image"], x_B3HW, batch, store.exports(key["model"]))
     fresh, runs = _measure(exact.run, ready, known, job, precision, images)
     if fresh:

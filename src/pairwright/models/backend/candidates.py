@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pairwright.models.backend import eager, graphs, packed
 from pairwright.models.backend.eager import Run
+from pairwright.models.backend.threads import side_by_side
 
 INSTALL = "pip install 'pairwright[fast]'"
 
@@ -32,7 +33,7 @@ class Job:
     @property
     def chunk(self) -> int:
         """Rows of one run of what is built for a single shape."""
-        return min(self.batch, eager.CHUNK) if self.device.type == "cpu" else self.batch
+        return min(self.batch, 4 * eager.CHUNK) if self.device.type == "cpu" else self.batch
 
     @property
     def device(self) -> torch.device:
@@ -72,9 +73,17 @@ TABLE = (
         "torch-bf16-packed",
         "bf16",
         0.7,
-        lambda j: eager.runner(packed.pack(j.tower), torch.bfloat16, eager.CHUNK),
+        lambda j: eager.runner(packed.pack(j.tower), torch.bfloat16, 2 * eager.CHUNK),
         device="cpu",
         able=lambda device: packed.supported(),
+    ),
+    Candidate(
+        "torch-bf16-parts",
+        "bf16",
+        0.7,
+        lambda j: side_by_side(eager.runner(packed.pack(j.tower), torch.bfloat16), eager.CHUNK),
+        device="cpu",
+        able=lambda device: packed.supported() and torch.get_num_threads() > 1,
     ),
     Candidate("torch-fp16", "fp16", 0.5, lambda j: eager.runner(eager.converted(j.tower, torch.float16), torch.float16), device="cuda"),
     Candidate(

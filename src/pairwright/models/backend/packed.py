@@ -20,9 +20,8 @@ def supported() -> bool:
     """True where this build of torch has oneDNN's linear with packed weights, and the processor multiplies bf16."""
     return bool(
         torch.backends.mkldnn.is_available()
+        and all(hasattr(torch.ops.mkldnn, op) for op in ("_is_mkldnn_bf16_supported", "_reorder_linear_weight", "_linear_pointwise"))
         and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     )
 
 
@@ -59,16 +58,17 @@ def _cuts_patches(conv: nn.Conv2d) -> bool:
 
 
 class PackedLinear(nn.Module):
-    """x W' + b with the weight in oneDNN's own layout; ``plus`` is added to the result within the same pass."""
+    """x W' + b with the weight in oneDNN's own layout; a GELU of it or the sum with ``plus`` is taken in the same pass."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, gelu: str = "") -> None:
+        """gelu: ``none`` for the exact one, ``tanh`` for its approximation, as torch calls them; "" for none at all."""
         super().__init__()
-        self.bias = bias
+        self.bias, self.then, self.form = bias, "gelu" if gelu else "none", gelu
         self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)
 
     def forward(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
         if plus is None:
-            return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+            return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, self.then, [], self.form)
         return torch.ops.mkldnn._linear_pointwise.binary(x, plus, self.packed, self.bias, "add")
 
 
@@ -94,10 +94,13 @@ class PackedBlock(nn.Module):
         super().__init__()
         self.heads = block.attn.heads
         self.ln_1, self.ln_2, self.ls_1, self.ls_2, self.act = block.ln_1, block.ln_2, block.ls_1, block.ls_2, block.mlp.gelu
+        gelu = self.act.approximate if type(self.act) is nn.GELU else ""
         self.scaled = not isinstance(block.ls_1, nn.Identity)
         self.qkv = PackedLinear(block.attn.in_proj_weight, block.attn.in_proj_bias)
         self.out = PackedLinear(block.attn.out_proj.weight, block.attn.out_proj.bias)
-        self.fc = PackedLinear(block.mlp.c_fc.weight, block.mlp.c_fc.bias)
+        self.fc = PackedLinear(block.mlp.c_fc.weight, block.mlp.c_fc.bias, gelu)
+        if gelu:
+            self.act = nn.Identity()
         self.proj = PackedLinear(block.mlp.c_proj.weight, block.mlp.c_proj.bias)
 
     def forward(
@@ -123,5 +126,4 @@ class PackedBlock(nn.Module):
             return x + self.ls_2(self.proj(self.act(self.fc(self.ln_2(x)))))
         x = self.out(heads, plus=x_BLE)
         x = x if between is None else between(x, k)
-        # the activation is a pass of its own: fused into the product, the exact GELU was slower than both together
         return self.proj(self.act(self.fc(self.ln_2(x))), plus=x)
