@@ -18,6 +18,7 @@ def vit_b_32() -> tuple[Any, DualEncoder]:
     torch.manual_seed(0)
     theirs = open_clip.create_model("ViT-B-32").eval()
     ours = from_open_clip(open_clip.get_model_config("ViT-B-32"), {}, theirs.state_dict(), name="ViT-B-32").eval()
+    ours.tokenizer = open_clip.get_tokenizer("ViT-B-32")
     return theirs, ours
 
 

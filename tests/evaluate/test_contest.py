@@ -195,3 +195,15 @@ def test_selection_is_by_any_name_and_misspellings_are_answered():
         select(["haeds"])
     with pytest.raises(ValueError, match="did you mean tip_adapter"):
         select(only=["tip_adaptor"])
+
+
+def test_several_processes_find_what_one_finds_and_list_what_fails(tmp_path):
+    methods = [*select(only=QUICK), select(["heads/cache"], ["mixed_keys"])[0]]
+    alone = contest(problem(), methods, shots=(1, 2), seeds=(0, 1))
+    spread = contest(problem(), methods, shots=(1, 2), seeds=(0, 1), out=tmp_path, workers=2)
+    assert [t.key for t in spread.trials] == [t.key for t in alone.trials]
+    for one, other in zip(spread.trials, alone.trials, strict=True):
+        np.testing.assert_allclose(one.scores[""], other.scores[""], atol=1e-6)
+    assert dict(spread.left_out) == dict(alone.left_out)
+    again = contest(problem(), methods, shots=(1, 2), seeds=(0, 1), out=tmp_path, workers=2)
+    assert [t.key for t in again.trials] == [t.key for t in alone.trials]

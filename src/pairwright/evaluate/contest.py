@@ -7,8 +7,9 @@ kept, and a comparison that was killed goes on where it stopped.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pairwright.evaluate.methods import Given, Method
 from pairwright.evaluate.problem import Problem
 from pairwright.evaluate.shots import draws
 from pairwright.evaluate.trials import Notebook, Trial
+from pairwright.evaluate.workers import side_by_side
 
 Report = Callable[[int, int], None]
 
@@ -49,9 +51,11 @@ def contest(
     tuned: bool = False,
     out: str | Path | None = None,
     progress: Report | None = None,
+    workers: int = 1,
 ) -> Contest:
     """Every method on every draw. tuned: hyper-parameters are chosen on min(k, 4) further labelled rows of each class instead of being the
-    validation-free defaults (for methods that can). out: folder that keeps finished runs. progress: called with (runs done, of)."""
+    validation-free defaults (for methods that can). out: folder that keeps finished runs. progress: called with (runs done, of). workers:
+    processes that methods on features run in, side by side (the calling program needs an ``if __name__ == "__main__"`` then)."""
     start = time.perf_counter()
     shots, seeds = tuple(sorted(set(shots))), tuple(dict.fromkeys(seeds))
     if not shots or not seeds:
@@ -63,24 +67,39 @@ def contest(
     new = [(m, k, s) for m, k, s in todo if (m.id, k, s) not in notebook.trials]
     lessons = Lessons(problem, sorted({k for _, k, _ in new} - {0}), sorted({s for _, _, s in new}), tuned)
     refused: dict[str, dict[str, str]] = {"refused": {}, "failed": {}}
-    skip: set[tuple[str, int]] = set()
-    for done, (method, k, seed) in enumerate(todo):
-        if progress is not None:
-            progress(done, len(todo))
-        if (method.id, k, seed) in notebook.trials or (method.id, k) in skip:
-            continue
-        trial = run(method, problem, k, seed, lessons)
+    report = progress or (lambda done, of: None)
+    kept = len(todo) - len(new)
+    for done, trial in enumerate(_trials(new, problem, lessons, workers)):
+        report(kept + done, len(todo))
         if trial.outcome == "done":
             notebook.add(trial)
         else:
-            skip.add((method.id, k))  # other draws of the same size would meet the same end
-            refused[trial.outcome].setdefault(method.id, f"at {k} shots: {trial.why}" if k else trial.why)
-    if progress is not None:
-        progress(len(todo), len(todo))
+            refused[trial.outcome].setdefault(trial.method, f"at {trial.shots} shots: {trial.why}" if trial.shots else trial.why)
+    report(len(todo), len(todo))
     left_out = {m: why for m, why in reasons.items() if why} | refused["refused"]
-    wanted = {(m.id, k, s) for m, k, s in todo}
-    trials = tuple(t for key, t in notebook.trials.items() if key in wanted)
+    trials = tuple(notebook.trials[key] for m, k, s in todo if (key := (m.id, k, s)) in notebook.trials)
     return Contest(problem, tuple(methods), shots, seeds, tuned, trials, left_out, refused["failed"], time.perf_counter() - start)
+
+
+Task = tuple[Method, int, int]
+"""(method, shots, seed)."""
+
+
+def _trials(tasks: Sequence[Task], problem: Problem, lessons: Lessons, workers: int) -> Iterator[Trial]:
+    """The trials as they end. Where a method did not run, its other draws of that size are left out: they would meet the same end."""
+    apart = [t for t in tasks if workers > 1 and t[0].on_features]
+    stopped: set[tuple[str, int]] = set()
+
+    def here() -> Iterator[Trial]:
+        for method, k, seed in tasks:
+            if (method.id, k) not in stopped and not (workers > 1 and method.on_features):
+                yield run(method, problem, k, seed, lessons)
+
+    elsewhere = side_by_side(run, apart, problem.without_model(), lessons, min(workers, len(apart)), lambda t: (t[0].id, t[1]) in stopped)
+    for trial in chain(elsewhere, here()):
+        if trial.outcome != "done":
+            stopped.add((trial.method, trial.shots))
+        yield trial
 
 
 def runs_of(method: Method, shots: Sequence[int], seeds: Sequence[int]) -> list[tuple[int, int]]:

@@ -74,6 +74,11 @@ class Method:
         return "prompt" in self.face or "train" in self.needs
 
     @property
+    def on_features(self) -> bool:
+        """Whether it runs without the model, on rows alone."""
+        return "prompt" not in self.face
+
+    @property
     def chooses(self) -> bool:
         """Whether it can choose its hyper-parameters on val."""
         return self.face in ("head", "prompt") and "val" in inspect.signature(self.make.fit).parameters  # type: ignore[attr-defined]

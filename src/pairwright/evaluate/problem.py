@@ -117,6 +117,15 @@ class Problem:
     def exams(self) -> list[Exam]:
         return [e for s in self.steps for e in s.exams]
 
+    def without_model(self) -> Problem:
+        """What methods on features need of it and what can be sent to another process."""
+        return replace(self, model=None, pictures=None, pool=Pool((), (), nobody), derive=dict)
+
+
+def nobody(rows: Sequence[int]) -> Features:
+    """Embeds no row: stands where there is no model."""
+    raise ValueError("rows can only be embedded where the model is")
+
 
 def problem_of(train: Features, text: ClassText, test: Features, groups: Sequence[str] = (), **more: Any) -> Problem:
     """A few-shot problem from features: shots of `train`, all classes of `text`, one exam on `test`."""

@@ -34,6 +34,7 @@ def bench_methods(
     ] = False,
     out: Annotated[Path | None, Parameter(help="Folder for the results; a killed run goes on there.")] = None,
     batch_size: Annotated[int, Parameter(help="Images embedded at a time.")] = 128,
+    workers: Annotated[int | None, Parameter(help="Processes for methods on features; by default as many as pay.")] = None,
     json: Json = False,
 ) -> None:
     """Compare methods on one suite under one protocol, with intervals and paired tests.
@@ -61,6 +62,8 @@ def bench_methods(
         return
     at_least_one("--seeds", seeds)
     at_least_one("--batch-size", batch_size)
+    if workers is not None:
+        at_least_one("--workers", workers)
     counts = numbers(shots)
     row, others = table.few_shot(suite), [table.few_shot(name) for name in words(to)]
 
@@ -71,6 +74,7 @@ def bench_methods(
     from pairwright.evaluate.protocol import open_problem
     from pairwright.evaluate.settings import check
     from pairwright.evaluate.standings import standings
+    from pairwright.evaluate.workers import sensible
 
     check(setting, others)
     chosen = select(words(families), words(methods))
@@ -78,8 +82,10 @@ def bench_methods(
         problem = open_problem(
             load(model), row, setting=setting, to=others, batch_size=batch_size, progress=lambda _, done, of: progress(done, of)
         )
+    if workers is None:
+        workers = sensible(len(chosen) * len(counts) * seeds)
     with show.bar("methods") as progress:
-        found = contest(problem, chosen, shots=counts, seeds=range(seeds), tuned=tuned, out=out, progress=progress)
+        found = contest(problem, chosen, shots=counts, seeds=range(seeds), tuned=tuned, out=out, progress=progress, workers=workers)
     result = standings(found)
     if out is not None:
         page = scoreboard.save(result, out)
