@@ -171,6 +171,12 @@ def test_train_runs_the_recipe_and_guards_the_folder(run, recipe: None, tmp_path
     assert "did you mean twins" in run("train", "twin", "--out", out).err
 
 
+def test_batch_and_micro_have_options_of_their_own(run) -> None:
+    found = run("train", "clip", "--batch", "32768", "--micro", "auto", "--set", "epochs=2", "--dry-run", "--json").json
+    assert (found["batch"], found["micro"]) == (32768, "auto")
+    assert run("train", "clip", "--micro", "8", "--dry-run", "--json").json["micro"] == 8
+
+
 def test_the_recipes_of_the_package_have_a_configuration() -> None:
     assert "sprout" in recipes.available()
     for name in recipes.available():

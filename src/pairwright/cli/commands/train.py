@@ -18,6 +18,10 @@ def train(
     data: Annotated[str | None, Parameter(help="Table, folder or shards to train on; the recipe's own data where it is not given.")] = None,
     out: Annotated[Path | None, Parameter(help="Folder for checkpoints, log, run.json and the trained model.")] = None,
     resume: Annotated[bool, Parameter(negative="", show_default=False, help="Go on from the last checkpoint in --out.")] = False,
+    batch: Annotated[int | None, Parameter(help="Pairs of one step, over all processes; short for --set batch=….")] = None,
+    micro: Annotated[
+        str | None, Parameter(help="Pairs in memory at a time (the step stays that of the whole batch), or auto: found by trying.")
+    ] = None,
     set_: Annotated[
         tuple[str, ...], Parameter(name="--set", negative="", help="Change a field of the recipe: --set steps=1000. Repeat for more.")
     ] = (),
@@ -32,10 +36,10 @@ def train(
 
         pairwright train list
         pairwright train sprout --out runs/sprout
-        pairwright train clip --data pairs.parquet --out runs/mine --set steps=2000 --set batch=256
+        pairwright train clip --data pairs.parquet --out runs/mine --set steps=2000 --batch 256
         pairwright train sprout --out runs/sprout --resume
         pairwright train sprout --dry-run --json
-        torchrun --nproc-per-node 4 -m pairwright train clip --data pairs.parquet --out runs/mine --set batch=32768 --set micro=auto
+        torchrun --nproc-per-node 4 -m pairwright train clip --data pairs.parquet --out runs/mine --batch 32768 --micro auto
     """
     from pairwright.cli import recipes
     from pairwright.cli.overrides import override
@@ -49,7 +53,8 @@ def train(
             show.out(show.table(list(found.items()), ("recipe", "what it trains")))
         return
     run, config = recipes.load(recipe)
-    config = override(config, set_)
+    short = [f"{name}={value}" for name, value in (("batch", batch), ("micro", micro)) if value is not None]
+    config = override(config, (*short, *set_))
     if dry_run:
         fields = recipes.as_dict(config)
         if json:
