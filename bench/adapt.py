@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pairwright.core import io
+from pairwright.core.features import ClassText, Features
 from pairwright.core.provenance import commit, processor
 from pairwright.data.world.simulate import simulate
 from pairwright.evaluate.intervals import compare
@@ -48,21 +50,26 @@ REGIMES: dict[str, dict[str, Any]] = {
 def one(name: str, seed: int) -> dict[str, Any]:
     """One regime and seed: accuracy of the choice, of zero-shot, and of every single candidate fitted on all shots."""
     sim = simulate(seed, classes=20, **REGIMES[name])
-    rows = len(sim.train)
     groups = sim.truth["train"]["group"].tolist()  # copies share a group, as `adapt` finds them by their pictures
+    right = lambda run, logits: (logits.argmax(1) == sim.test.y).double().numpy()
+    return {"regime": name, "seed": seed, **judge(sim.train, sim.text, groups, sim.test, right, list(range(len(sim.test))))}
+
+
+def judge(
+    train: Features, text: ClassText, groups: Sequence[int], x: Features, right: Callable[[str, Tensor], Any], asked: Sequence[Any]
+) -> dict[str, Any]:
+    """The choice against every single candidate. right: (name of a run, its scores of `x`) -> the value of each answer; asked: the group
+    of each row of `x`."""
     plan = Plan(portfolio(), OneOf())
-    made = finish(plan, start(plan, sim.train, sim.text, groups).run(Clock(1e9)))
-    right = lambda logits: (logits.argmax(1) == sim.test.y).double().numpy()
-    ours = right(made.committee.probabilities(sim.test))
-    single = {c.label: right(c.fit(sim.train, sim.text).logits(sim.test)) for c in plan.candidates}
+    made = finish(plan, start(plan, train, text, groups).run(Clock(1e9)), groups)
+    ours = right("ours", made.committee.probabilities(x))
+    single = {c.label: right(c.label, c.fit(train, text).logits(x)) for c in plan.candidates}
     zero = next(single[c.label] for c in plan.candidates if c.id == ZERO_SHOT)
-    gain = compare(zero, ours, list(range(len(ours))))
+    gain = compare(zero, ours, asked)
     accuracy = {k: float(v.mean()) for k, v in single.items()}
     best = max(accuracy, key=accuracy.__getitem__)
     return {
-        "regime": name,
-        "seed": seed,
-        "rows": rows,
+        "rows": len(train),
         "chosen": describe(made.committee),
         "accuracy": float(ours.mean()),
         "zero_shot": float(zero.mean()),

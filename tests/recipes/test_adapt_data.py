@@ -64,13 +64,20 @@ def test_names_only(folder):
     assert notes(folder, ["cat", "dog"]) == ["12 images without labels, and the names of 2 classes."]
 
 
-def test_splits_named_test_are_kept_apart(folder):
-    shutil.copytree(folder, folder.parent / "two" / "train")
-    shutil.copytree(folder / "red_ball", folder.parent / "two" / "test" / "red_ball")
-    p = read_problem(folder.parent / "two")
+def test_splits_named_test_are_kept_apart_and_their_copies_of_learned_images_left_out(folder):
+    two = folder.parent / "two"
+    shutil.copytree(folder, two / "train")
+    for k in range(4, 8):
+        draw(two / "test" / "red_ball" / f"{k}.png", "red", k)
+    p = read_problem(two)
     assert int(p.test_N.sum()) == 4
     assert len(p.names) == 3
     assert any("4 images are marked as test" in n for n in survey(p).problem.notes)
+    shutil.copy(folder / "red_ball" / "1.png", two / "test" / "red_ball" / "copy.png")
+    seen = survey(read_problem(two)).problem
+    assert "test/red_ball/copy.png" not in seen.ids
+    assert int(seen.test_N.sum()) == 4
+    assert seen.notes[-1].startswith("1 test image is a copy of images that are learned from")
 
 
 def test_a_class_with_no_sample_is_known_by_its_name(folder):
@@ -106,7 +113,7 @@ def test_corrupt_images_are_skipped_counted_and_listed(folder):
     seen = survey(read_problem(folder))
     assert len(seen.problem.ids) == 11
     assert list(seen.problem.skipped) == ["red_ball/0.png"]
-    assert any("1 files could not be read (red_ball/0.png" in n for n in seen.problem.notes)
+    assert any("1 file could not be read (red_ball/0.png" in n for n in seen.problem.notes)
     for p in folder.rglob("*.png"):
         p.write_bytes(b"x")
     with pytest.raises(ValueError, match="none of the 12 images"):

@@ -31,8 +31,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Zero-shot, Tip-Adapter and two settings of GDA: what fits in milliseconds."""
     zero, tip, (gda, settings, slow) = portfolio.ONE[:3]
     monkeypatch.setattr(portfolio, "ONE", (zero, (tip[0], tip[1][1:2], tip[2]), (gda, settings[1::2], slow)))
-    for name in ("TRUSTED", "DOUBTED"):
-        monkeypatch.setattr(portfolio, name, (("heads/linear/gda", 1),))
+    monkeypatch.setattr(portfolio, "UNSEEN", (("heads/linear/gda", 1),))
 
 
 def same(a, b) -> None:

@@ -19,13 +19,14 @@ from pairwright.heads.zero_shot.class_text import class_text
 from pairwright.heads.zero_shot.classifier import ZeroShot
 from pairwright.models.embed import embed
 from pairwright.models.tiny import tiny
-from pairwright.recipes.adapt import offer, portfolio, run, tuned, weights
+from pairwright.recipes.adapt import offer, portfolio, run, tuned, ways, weights
 from pairwright.recipes.adapt.clock import Clock
 from pairwright.recipes.adapt.forgot import forgot, reference
 from pairwright.recipes.adapt.learn import FOLDS, SPLIT, Wish, learn
 from pairwright.recipes.adapt.page import page, to_json
 from pairwright.recipes.adapt.tuned import Schedule, schedule, tune
-from pairwright.recipes.adapt.weights import TRIED, WAYS, Price, forced_weights
+from pairwright.recipes.adapt.ways import TRIED, WAYS, forced_weights
+from pairwright.recipes.adapt.weights import Price
 
 SIM = simulate(3, classes=4, shots=6, width=16, test_per_class=1, text_noise=2.0)
 GROUPS = [i // 2 if i < 8 else i for i in range(24)]  # rows of a class lie together; eight of them are pairs of copies
@@ -37,7 +38,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     zero, _, (gda, settings, slow) = portfolio.ONE[:3]
     monkeypatch.setattr(portfolio, "ONE", (zero, (gda, settings[1:2], slow)))
     monkeypatch.setattr(run, "affordable", lambda *_: ([], ""))
-    monkeypatch.setattr(weights, "MOST_STEPS", 2)
+    monkeypatch.setattr(ways, "MOST_STEPS", 2)
     monkeypatch.setattr(weights.Tuner, "price", lambda self: Price(1e-6, 1e-6))
     rows = things("natural", 60)
     monkeypatch.setattr(protocol, "world_rows", lambda name: (rows[0], {"version": "", "rows": 60}))
@@ -64,7 +65,7 @@ def photos(tmp_path):
 class Stub:
     """A tuner whose head answers with the true class of `share` of the rows, and otherwise with the next; rows are found by their z."""
 
-    id, way, seed = TRIED, WAYS[TRIED], 0
+    name, way, seed = TRIED, WAYS[TRIED], 0
 
     def __init__(self, right_N):
         self.train, self.right_N, self.seen = SIM.train, right_N, []
@@ -133,10 +134,18 @@ def test_a_tuned_model_is_taken_only_if_it_is_better_or_forced(monkeypatch):
 
 
 def test_names_of_weight_tuning():
-    names = ("CLIP-LoRA", "clip lora", "LoRA", "CLIP-SVD", "LN-tuning", "LayerNorm tuning", "FLYP", "LP-FT")
-    assert [forced_weights(n).rpartition("/")[2] for n in names] == [
-        *["lora"] * 3, "singular_values", *["select_params"] * 2, "flyp", "lp_ft",
-    ]  # fmt: skip
+    means = {
+        "CLIP-LoRA": ("CLIP-LoRA", "clip lora", "LoRA"),
+        "CLIP-SVD": ("CLIP-SVD",),
+        "LN-tuning": ("LN-tuning", "LayerNorm tuning", "norm tuning"),
+        "BitFit": ("BitFit", "bitfit", "bias tuning", "BiasOnly"),
+        "FLYP": ("FLYP", "finetune like you pretrain"),
+        "LP-FT": ("LP-FT", "LP then FT"),
+        "WiSE-FT": ("WiSE-FT", "wise ft", "WiSE"),
+    }
+    assert {n: forced_weights(n) for names in means.values() for n in names} == {n: w for w, names in means.items() for n in names}
+    with pytest.raises(ValueError, match="say LN-tuning or BitFit"):
+        forced_weights("select_params")
     assert [forced_weights(n) for n in ("Tip-Adapter", "CoOp", "LiT", "siglip", "LoRQ")] == [None] * 5
 
 
@@ -155,7 +164,7 @@ def test_unasked_it_needs_labels_and_time(monkeypatch, photos):
     train = Features(torch.eye(16)[:8], [0, 0, 0, 0, 1, 1, 1, 1], classes=("red", "blue"))
     ask = lambda rows, seconds: offer.affordable_offer(twin(), train.rows(rows), sources[: len(rows)], "simple", rows, 0, seconds)
     sources = sorted(photos.rglob("*.png"))
-    assert ask(list(range(8)), 1e9)[0].tuner.id == TRIED
+    assert ask(list(range(8)), 1e9)[0].tuner.name == TRIED
     assert ask([0, 1, 2, 4, 5, 6], 1e9) == (None, "")
     monkeypatch.setattr(weights, "shrunk", lambda *_: pytest.fail("a picture was read"))
     monkeypatch.setattr(offer, "shrunk", weights.shrunk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from pairwright.models.embed import embed
 from pairwright.models.load import load, save
 from pairwright.models.tiny import tiny
 from pairwright.recipes._class_folder import ClassesConfig, open_classes
+from pairwright.recipes._fine_tune import class_ids
 
 COLOURS = {"dark_red": (220, 30, 30), "blue": (30, 30, 220), "green": (30, 200, 30)}
 NAMES = ["blue", "dark red", "green"]
@@ -107,5 +109,14 @@ def test_what_cannot_be_trained_says_so(root, tmp_path):
         open_classes(str(tmp_path / "one"), ClassesConfig(model=f"local-dir:{root / 'vit'}"))
     with pytest.raises(ValueError, match="no labels"):
         open_classes(str(root / "data" / "blue"), ClassesConfig())
-    with pytest.raises(ValueError, match="one template"):
-        go(root, "clip_lora", tmp_path / "run", template="openai_imagenet")
+
+
+def test_a_step_sees_one_template_of_a_list_and_the_same_one_if_resumed(root):
+    config = ClassesConfig(model=f"local-dir:{root / 'vit'}", workers=0, batch=6, template=["a {}", "the {}", "one {} more"])
+    classes = open_classes(str(root / "data"), config)
+    wanted = [class_ids(classes.model, classes.names, t) for t in config.template]
+    source = classes.labelled(text=True)
+    seen = [b.inputs["text"] for b in itertools.islice(source.batches(0), 12)]
+    which = [next(i for i, ids in enumerate(wanted) if torch.equal(ids, s)) for s in seen]
+    assert set(which) == {0, 1, 2}
+    assert all(torch.equal(b.inputs["text"], s) for b, s in zip(source.batches(5), seen[5:], strict=False))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pairwright.core import io
 from pairwright.core.features import ClassText, Features
+from pairwright.core.numerics import seed_of
 from pairwright.data import columns
 from pairwright.data.table import read_table
 from pairwright.data.text.templates import fill, templates
@@ -35,7 +36,7 @@ class ClassesConfig:
     model: str = "sprout"
     """The model to start from: any name that `load` takes."""
     template: str = "a photo of a {}"
-    """What a class is called in words; the name of a shipped list or several sentences where a recipe takes more than one."""
+    """What a class is called in words; the name of a shipped list, or several sentences: a step of training sees one of them."""
     steps: int = 0
     """Number of steps; 0 takes the recipe's rule."""
     batch: int = 32
@@ -89,12 +90,9 @@ class Classes:
         )  # fmt: skip
 
     def labelled(self, text: bool) -> Source:
-        """Batches of augmented pictures with their labels, and with the prompts of all classes if `text`."""
-        (template, *more) = templates(self.config.template)
-        if text and more:
-            raise ValueError("class text that is trained takes one template, such as --set template='a photo of a {}'")
-        fixed = {"text": class_ids(self.model, self.names, template)} if text else {}
-        return Labelled(self.pairs(), _keys(self.names), fixed)
+        """Batches of augmented pictures with their labels, and with prompts of all classes if `text`: one template a step, by hash."""
+        prompts = [class_ids(self.model, self.names, t) for t in templates(self.config.template)] if text else []
+        return Labelled(self.pairs(), _keys(self.names), prompts, self.config.seed)
 
     def features(self, part: str) -> Features:
         """Embedded pictures of ``train`` or ``val`` with labels; what cannot be read is left out, with a warning."""
@@ -160,18 +158,20 @@ def linear_head(model: DualEncoder, head: tuple[Tensor, Tensor]) -> Logistic:
 
 
 class Labelled:
-    """A source of pairs as a source of labelled pictures: group ids become places in the list of classes."""
+    """A source of pairs as a source of labelled pictures: group ids become places in a list of keys. prompts: token ids of all classes,
+    an entry for each template; each step sees one of them, drawn by hash, so that it is their mean that is learned."""
 
-    def __init__(self, pairs: Source, keys_C: Tensor, fixed: Mapping[str, Tensor]) -> None:
-        self.pairs, self.keys_C, self.fixed, self.batch_size = pairs, keys_C, dict(fixed), pairs.batch_size
+    def __init__(self, pairs: Source, keys_C: Tensor, prompts: Sequence[Tensor] = (), seed: int = 0) -> None:
+        self.pairs, self.keys_C, self.prompts, self.seed, self.batch_size = pairs, keys_C, list(prompts), seed, pairs.batch_size
 
     def spec(self) -> Mapping[str, Any]:
         return self.pairs.spec()
 
     def batches(self, start: int) -> Iterator[Batch]:
-        for b in self.pairs.batches(start):
+        for step, b in enumerate(self.pairs.batches(start), start):
             y_B = (torch.as_tensor(b.group_B)[:, None] == self.keys_C).int().argmax(1)
-            yield Batch({"image": b.inputs["image"], **self.fixed}, group_B=y_B, sample_B=b.sample_B)
+            some = {"text": self.prompts[seed_of("template", self.seed, step) % len(self.prompts)]} if self.prompts else {}
+            yield Batch({"image": b.inputs["image"], **some}, group_B=y_B, sample_B=b.sample_B)
 
 
 def spoken(label: object) -> str:

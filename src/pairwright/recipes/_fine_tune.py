@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from pairwright.core import dist
 from pairwright.core.contracts import Modifier
@@ -48,13 +48,19 @@ class Classify(nn.Module):
     """Cross-entropy of image embeddings against classes, averaged over rows; `views.group_B` holds the labels.
 
     Without a head the classes are the rows of the view ``text`` (class text that the text tower makes anew in each step) and logits are
-    scale * cosine, the scale fixed as in zero-shot. With head=(W_CD, b_C) the classes are a linear layer that is learned too.
+    scale * cosine, the scale fixed as in zero-shot. With head=(W_CD, b_C) the classes are a linear layer that is learned too. Where a row
+    may have several classes, y_NC holds 0 and 1 for each, `views.group_B` the number of the row, and the loss is binary cross-entropy,
+    averaged over the classes too; class text then takes bias_C, from where a bias for each class is learned.
     """
 
-    def __init__(self, scale: float = 100.0, head: tuple[Tensor, Tensor] | None = None) -> None:
+    def __init__(
+        self, scale: float = 100.0, head: tuple[Tensor, Tensor] | None = None, *, y_NC: Tensor | None = None, bias_C: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.scale = scale
-        self.weight_CD, self.bias_C = (None, None) if head is None else (nn.Parameter(t.detach().float().clone()) for t in head)
+        weight_CD, bias_C = (None, bias_C) if head is None else head
+        self.weight_CD, self.bias_C = (None if t is None else nn.Parameter(t.detach().float().clone()) for t in (weight_CD, bias_C))
+        self.register_buffer("y_NC", None if y_NC is None else y_NC.float(), persistent=False)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -62,11 +68,15 @@ class Classify(nn.Module):
 
     def logits(self, z_ND: Tensor, text_CD: Tensor | None = None) -> Tensor:
         """Class scores (N, C) of unit rows."""
-        return z_ND @ self.weight_CD.T + self.bias_C if text_CD is None else self.scale * z_ND @ text_CD.T
+        logits_NC = z_ND @ self.weight_CD.T if text_CD is None else self.scale * z_ND @ text_CD.T
+        return logits_NC if self.bias_C is None else logits_NC + self.bias_C
 
     def forward(self, views: Views) -> Tensor:
         text_CD = views["text"].z_BD if self.weight_CD is None else None
-        return cross_entropy(full(self.logits(views["image"].z_BD, text_CD)), views.group_B)
+        logits_BC = full(self.logits(views["image"].z_BD, text_CD))
+        if self.y_NC is None:
+            return cross_entropy(logits_BC, views.group_B)
+        return binary_cross_entropy_with_logits(logits_BC, self.y_NC[views.group_B])
 
 
 class Rows:

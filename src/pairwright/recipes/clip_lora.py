@@ -21,7 +21,7 @@ class ClipLoraConfig(ClassesConfig):
     rank: int = 2
     alpha: float = 1.0
     dropout: float = 0.25
-    parts: tuple[str, ...] = ("q", "k", "v", "stages.*")
+    parts: tuple[str, ...] = ("q", "k", "v", "*stages.*")
     """Which matrices: of the attention, or the kernels of a convolutional tower; or patterns of names, see `tune.weights.places`."""
     towers: tuple[str, ...] = ("image", "text")
 

@@ -18,7 +18,7 @@ class ClipSvdConfig(ClassesConfig):
     weight_decay: float = 1e-2
     steps_a_shot: int = 500
     """Steps for each labelled picture of a class, up to 16 of them, where `steps` is 0."""
-    parts: tuple[str, ...] = ("q", "k", "v", "o", "stages.*")
+    parts: tuple[str, ...] = ("q", "k", "v", "o", "*stages.*")
     """Which matrices: of the attention, or the kernels of a convolutional tower; or patterns of names, see `tune.weights.places`."""
     towers: tuple[str, ...] = ("image", "text")
 

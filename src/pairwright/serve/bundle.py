@@ -106,12 +106,15 @@ class Bundle:
         return found
 
     def classify(
-        self, images: Any, *, top: int = 3, labels: Sequence[str] | None = None, strict: bool = False, progress: Any = False
-    ) -> Verdicts:
-        """Classify images: whatever `pairwright.embed` takes. An image that is not sure enough gets no class ("none of these")."""
+        self, images: Any, *, top: int = 3, labels: Sequence[str] | None = None, strict: bool = False, precision: str = "fp32",
+        progress: Any = False,
+    ) -> Verdicts:  # fmt: skip
+        """Classify images: whatever `pairwright.embed` takes. An image that is not sure enough gets no class ("none of these").
+
+        precision: how pictures are computed, as in `pairwright.embed`."""
         if labels is not None:
             self._places(labels)
-        features, skipped = embed_all(self.model, images, strict=strict, progress=progress)
+        features, skipped = embed_all(self.model, images, strict=strict, precision=precision, progress=progress)
         return Verdicts(tuple(self.verdicts(features, top=top, labels=labels)), skipped)
 
     def _places(self, labels: Sequence[str]) -> list[int]:

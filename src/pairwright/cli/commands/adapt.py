@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from pairwright.cli import show
-from pairwright.cli.options import Json, Model
+from pairwright.cli.options import Json, Model, Precision
 
 
 def adapt(
@@ -19,8 +20,21 @@ def adapt(
     labels: Annotated[str | None, Parameter(help="Class names with commas between them, where the data do not name them.")] = None,
     labels_file: Annotated[Path | None, Parameter(help="Text file with one class name a line.")] = None,
     budget: Annotated[str, Parameter(help="Time for all of it, such as 30s, 5m or 1h.")] = "5m",
-    method: Annotated[str | None, Parameter(help='Force one method, by any name that `pairwright find` knows: "Tip-Adapter".')] = None,
-    multi_label: Annotated[bool, Parameter(negative="", show_default=False, help="An image may have several classes, or none.")] = False,
+    method: Annotated[
+        str | None,
+        Parameter(
+            help="Force one method, by any name that `pairwright find` knows: a head (Tip-Adapter), a prompt learner (CoOp), or weights "
+            "(CLIP-LoRA, CLIP-SVD, LN-tuning, BitFit, FLYP, LP-FT, WiSE-FT)."
+        ),
+    ] = None,
+    multi_label: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            show_default=False,
+            help="An image may have several classes, or none: one_vs_rest, and all ways to tune weights but FLYP.",
+        ),
+    ] = False,
     risk: Annotated[float, Parameter(help='Largest share of wrong answers: less sure images become "none of these".')] = 0.1,
     class_precision: Annotated[
         float | None, Parameter(help="With --multi-label: share of right answers that each class shall reach (best F1 if not given).")
@@ -28,6 +42,7 @@ def adapt(
     template: Annotated[
         tuple[str, ...], Parameter(negative="", show_default=False, help="Sentence with {} for the class name, or a shipped list.")
     ] = (),
+    precision: Precision = "auto",
     out: Annotated[Path, Parameter(help="Folder for the classifier and its report.")] = Path("bundle"),
     seed: Annotated[int, Parameter(help="Of folds and draws.")] = 0,
     json: Json = False,
@@ -44,19 +59,17 @@ def adapt(
         pairwright adapt photos/ --method CLIP-LoRA --budget 1h
         pairwright adapt unsorted/ --labels "cat,dog"
     """
+    began = time.monotonic()
     from pairwright.cli.commands.classify import templates_of
     from pairwright.cli.load import load
     from pairwright.quick import read_labels
-    from pairwright.recipes.adapt.clock import seconds
+    from pairwright.recipes.adapt.clock import Clock, seconds
     from pairwright.recipes.adapt.committee import describe
     from pairwright.recipes.adapt.page import to_json
-    from pairwright.recipes.adapt.portfolio import forced
-    from pairwright.recipes.adapt.prompted import forced_prompt
     from pairwright.recipes.adapt.run import adapt as run
-    from pairwright.recipes.adapt.weights import forced_weights
     from pairwright.serve.write import check_target, save_bundle
 
-    limit = seconds(budget)
+    clock = Clock(seconds(budget), began=began)  # what is imported and loaded counts
     for name, value in (("--risk", risk), ("--class-precision", class_precision)):
         if value is not None and not 0 < value < 1:
             raise ValueError(f"{name} is a share between 0 and 1, such as 0.1; got {value}")
@@ -67,20 +80,19 @@ def adapt(
     if not data.exists():
         raise FileNotFoundError(f"{data} does not exist")
     encoder = load(model)
-    if method is not None and (multi_label or not (forced_weights(method) or forced_prompt(method, encoder))):
-        forced(method, multi=multi_label)  # a wrong name should not cost the embedding of a whole folder first
     with show.phases() as progress:
         made = run(
             encoder,
             data,
             labels=names,
             multi_label=multi_label,
-            budget=limit,
+            budget=clock,
             method=method,
             seed=seed,
             risk=risk,
             class_precision=class_precision,
             templates=templates_of(template),
+            precision=precision,
             say=show.note,
             progress=progress,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -55,7 +55,7 @@ def classify(
         if template:
             raise ValueError("--template belongs to class names in words; a bundle has its own")
         some = None if labels is None and labels_file is None else read_labels(labels, labels_file)
-        return _with_bundle(bundle, paths, some, model, top, strict, json)
+        return _with_bundle(bundle, paths, some, model, json, top=top, precision=precision, strict=strict)
     names = read_labels(labels, labels_file)
     files = image_files(paths)
     model = model or "sprout"
@@ -72,16 +72,14 @@ def classify(
     show.out(show.table(rows, ("image", *(h for j in range(places) for h in (("label" if j == 0 else f"#{j + 1}"), "p")))))
 
 
-def _with_bundle(
-    folder: Path, paths: tuple[Path, ...], labels: list[str] | None, model: str | None, top: int, strict: bool, json: bool
-) -> None:
+def _with_bundle(folder: Path, paths: tuple[Path, ...], labels: list[str] | None, model: str | None, json: bool, **how: Any) -> None:
     from pairwright.quick import image_files
     from pairwright.serve.bundle import load_bundle
 
     bundle = load_bundle(folder, model)
     files = image_files(paths)
     with show.bar("classifying") as progress:
-        found = bundle.classify(files, top=top, labels=labels, strict=strict, progress=progress)
+        found = bundle.classify(files, labels=labels, progress=progress, **how)
     show.skipped(found.skipped)
     if json:
         answers = [
@@ -90,7 +88,9 @@ def _with_bundle(
         ]
         show.as_json({"bundle": str(folder), "answers": answers, "skipped": dict(found.skipped)})
         return
-    rows = [(v.id, ", ".join(v.said) or "none of these", v.best[0][1], ", ".join(f"{l} {p:.2f}" for l, p in v.best[1:])) for v in found]
+    listed = lambda best: ", ".join(f"{l} {p:.2f}" for l, p in best)
+    sure = lambda v: (", ".join(v.said), v.best[0][1], listed(v.best[1:]))
+    rows = [(v.id, *(sure(v) if v.said else ("none of these", "", listed(v.best)))) for v in found]
     show.out(show.table(rows, ("image", "answer", "p", "next")))
 
 

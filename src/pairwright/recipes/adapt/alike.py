@@ -13,7 +13,10 @@ from PIL import Image
 
 from pairwright.data.images import BadImage, open_image, read_file
 from pairwright.data.packs.phash import distances, perceptual_hash
+from pairwright.recipes.adapt.clock import Clock
 
+_AT_ONCE = 64
+"""Pictures that are read between two looks at the clock."""
 NEAR_BITS = 3
 NEAR_COLOUR = 8.0
 """Two pictures are near copies if at most so many of the 64 bits of their hashes differ, and their 8 x 8 thumbnails by less than so much
@@ -40,9 +43,9 @@ def look(source: Any) -> Look:
 
 
 def look_all(
-    sources: Sequence[Any], workers: int = 2, progress: Callable[[int, int], None] | None = None
+    sources: Sequence[Any], workers: int = 2, progress: Callable[[int, int], None] | None = None, clock: Clock | None = None
 ) -> tuple[list[Look | None], dict[int, str]]:
-    """Looks of all sources, None where one cannot be read, and place -> reason of those."""
+    """Looks of all sources, None where one cannot be read, and place -> reason of those; only of the first ones if the time is up."""
     bad: dict[int, str] = {}
 
     def one(i: int) -> Look | None:
@@ -54,10 +57,13 @@ def look_all(
 
     found: list[Look | None] = []
     with ThreadPoolExecutor(workers) as pool:
-        for seen in pool.map(one, range(len(sources))):
-            found.append(seen)
-            if progress is not None:
-                progress(len(found), len(sources))
+        for start in range(0, len(sources), _AT_ONCE):
+            if start and clock is not None and clock.over():
+                break
+            for seen in pool.map(one, range(start, min(start + _AT_ONCE, len(sources)))):
+                found.append(seen)
+                if progress is not None:
+                    progress(len(found), len(sources))
     return found, dict(sorted(bad.items()))
 
 

@@ -11,11 +11,11 @@ LEAST = 2.0
 
 
 class Clock:
-    """A deadline. now: a monotonic clock in seconds (tests give their own)."""
+    """A deadline. now: a monotonic clock in seconds (tests give their own). began: what it showed when the time began (None: it begins)."""
 
-    def __init__(self, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, seconds: float, now: Callable[[], float] = time.monotonic, began: float | None = None) -> None:
         self.now = now
-        self.start, self.seconds = now(), seconds
+        self.start, self.seconds = now() if began is None else began, seconds
         self.cut = False
         """Whether something was left out for want of time: then another run may come out differently."""
 
@@ -32,6 +32,13 @@ class Clock:
         if self.left <= 0:
             self.cut = True
         return self.left <= 0
+
+    def holds(self, seconds: float) -> bool:
+        """Whether so many seconds are left; if not, that something was left out is remembered."""
+        if self.left <= max(0.0, seconds):
+            self.cut = True
+            return False
+        return True
 
     def part(self, share: float) -> Clock:
         """A clock with a share of what is left."""

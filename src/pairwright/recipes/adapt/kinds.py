@@ -39,9 +39,12 @@ class OneOf:
 
     def merit(self, logits_NC: Tensor, y_N: Tensor) -> float:
         """How candidates are compared: accuracy less a share of the log loss, which breaks the many ties of few rows."""
+        return float(self.each(logits_NC, y_N).mean())
+
+    def each(self, logits_NC: Tensor, y_N: Tensor) -> Tensor:
+        """The merit of each row's answer, (N,)."""
         p_NC = self.probabilities(logits_NC)
-        loss = -p_NC.gather(1, y_N[:, None]).clamp_min(1e-6).log().mean()
-        return float(self.right(p_NC, y_N).mean() - 0.3 * loss)
+        return self.right(p_NC, y_N) + 0.3 * p_NC.gather(1, y_N[:, None]).squeeze(1).clamp_min(1e-6).log()
 
     def strata(self, y_N: Tensor) -> list[int]:
         """The label by which rows are dealt into folds."""
@@ -86,6 +89,10 @@ class AnyOf:
         loss = F.binary_cross_entropy_with_logits(logits_NC.double(), y_NC.double())
         there = y_NC.sum(0) > 0
         return float(average_precision(logits_NC.T[there], y_NC.T[there].bool()) - 0.3 * loss)
+
+    def each(self, logits_NC: Tensor, y_NC: Tensor) -> Tensor:
+        """The mean log-probability of the truth in each row, (N,): average precision has no rows."""
+        return -F.binary_cross_entropy_with_logits(logits_NC.double(), y_NC.double(), reduction="none").mean(1)
 
     def strata(self, y_NC: Tensor) -> list[int]:
         """The rarest class of each row, so that rare classes are spread over the folds; -1 for a row without any."""

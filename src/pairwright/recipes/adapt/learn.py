@@ -111,7 +111,7 @@ def learn(
         search.run(mine, tell("trying methods"))
         clock.cut |= mine.cut
         chosen_at = clock.spent
-        made = finish(plan, search)
+        made = finish(plan, search, group_N)
         if enough and search.folds:
             first = search.fold_N.numpy()
             mine = clock.part(0.85)
@@ -120,7 +120,7 @@ def learn(
             curve = learning_curve(made, train, text, group_N, wish.seed, clock)
     except KeyboardInterrupt:
         interrupted, chosen_at = True, clock.spent
-    made = made or finish(plan, search)
+    made = made or finish(plan, search, group_N)
     done = measured(made, outer, plan, train, text, wish)
     done.curve, done.interrupted, done.cut, done.outer = curve, interrupted, clock.cut, outer
     done.seconds = {"choose": chosen_at, "total": clock.spent}

@@ -12,6 +12,7 @@ from pairwright.core.features import Features
 from pairwright.evaluate.intervals import Statistic, bootstrap, calibration, macro, mean
 from pairwright.evaluate.result import Number
 from pairwright.metrics.average_precision import average_precision
+from pairwright.recipes.adapt.words import many
 
 GAP = 0.15
 """From this difference between rows learned from and others on, the report speaks of overfitting."""
@@ -72,10 +73,12 @@ def notes(done: Any, names: Sequence[str], counts: Sequence[int], wish: Any, tim
         said.append(f"Nothing could be measured: {why}. Two labels a class are the least, eight make a useful figure.")
     once = [n for n, c in zip(names, counts, strict=True) if c == 1]
     if once and single and done.protocol != "none":
-        said.append(f"{len(once)} classes have one label ({_some(once)}): it is learned from, and the figure says nothing about them.")
+        have = many(len(once), "class has", "classes have")
+        said.append(f"{have} one label ({_some(once)}): it is learned from, and the figure says nothing about it.")
     none = [n for n, c in zip(names, counts, strict=True) if c == 0]
     if none and sum(counts):
-        said.append(f"{len(none)} classes have no label ({_some(none)}): they are known by their names alone, and not measured.")
+        have = many(len(none), "class has", "classes have")
+        said.append(f"{have} no label ({_some(none)}): known by name alone, and not measured.")
     if done.gain is not None and len(done.committee.members) and time:
         g = done.gain
         span = "" if g.low is None else f"{100 * g.low:+.1f} … {100 * g.high:+.1f}"
@@ -95,7 +98,7 @@ def notes(done: Any, names: Sequence[str], counts: Sequence[int], wish: Any, tim
         )
     failed = [t for t in done.search.trials if t.state == "failed"]
     if failed:
-        said.append(f"{len(failed)} candidates failed and were left out ({failed[0].candidate.label}: {failed[0].why}).")
+        said.append(f"{many(len(failed), 'candidate', 'candidates')} failed and left out ({failed[0].candidate.label}: {failed[0].why}).")
     return said
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pairwright.core.features import ClassText, Features
 from pairwright.recipes.adapt.clock import Clock
-from pairwright.recipes.adapt.committee import Committee, on_trust, seat
+from pairwright.recipes.adapt.committee import Committee, elect, on_trust, seat
 from pairwright.recipes.adapt.folds import deal, fold_count
 from pairwright.recipes.adapt.kinds import AnyOf, Kind, OneOf, best_thresholds
 from pairwright.recipes.adapt.portfolio import ZERO_SHOT, Candidate, unseen
@@ -44,21 +44,23 @@ class Made:
 
 def start(plan: Plan, train: Features, text: ClassText, group_N: Sequence[int]) -> Search:
     """The search over folds of these rows, not yet run."""
-    labels = plan.kind.strata(train.y_N)
-    multi = isinstance(plan.kind, AnyOf)
-    fold_N = deal(labels, group_N, fold_count(labels, group_N), plan.seed, singles=multi and len(set(group_N)) > 1)
-    return Search(plan.candidates, train, text, fold_N, plan.kind)
+    folds = fold_count(plan.kind.strata(train.y_N), group_N)
+    return Search(plan.candidates, train, text, dealt(plan.kind, train.y_N, group_N, folds, plan.seed), plan.kind)
 
 
-def finish(plan: Plan, search: Search) -> Made:
+def dealt(kind: Kind, y: Tensor, group_N: Sequence[int], folds: int, seed: int) -> np.ndarray:
+    """The fold of each row. With any number of classes an image, a row whose rarest class is its own is asked all the same."""
+    return deal(kind.strata(y), group_N, folds, seed, singles=isinstance(kind, AnyOf) and len(set(group_N)) > 1)
+
+
+def finish(plan: Plan, search: Search, group_N: Sequence[int]) -> Made:
     """The committee of what a search (finished or not) has found, fitted on all of its rows."""
     train, text = search.train, search.text
-    chosen = search.best(only=plan.only)
+    chosen = elect(search, search.best(only=plan.only), group_N)
     if not any(t.folds for t in chosen):  # nothing could be held out, or there was no time
         taken = [c for c in plan.candidates if c.id in (plan.only or ())][:1]
         if not taken and not search.folds and len(plan.candidates) > 1 and isinstance(plan.kind, OneOf):
-            zero = next(c for c in plan.candidates if c.id == ZERO_SHOT).fit(train, text).logits(train.z_ND)
-            taken = unseen(float(plan.kind.right(zero, train.y_N).mean()))
+            taken = unseen()
         taken = taken or [c for c in plan.candidates if c.id == ZERO_SHOT]
         none_N = torch.zeros(len(train), dtype=torch.bool)
         empty = torch.full((len(train), len(text)), torch.nan, dtype=torch.float64)
@@ -105,21 +107,24 @@ def nested(
     progress: Progress | None = None,
 ) -> None:  # fmt: skip
     """Run the whole procedure without each outer fold, and ask it that fold. Fills `out`, fold by fold, so that an interrupt loses one."""
-    folds = sorted(set(outer_N.tolist()) - {-1})
+    folds, after = sorted(set(outer_N.tolist()) - {-1}), 0.0  # seconds that a fold takes beyond its search
     for i, fold in enumerate(folds):
-        if clock.over():
+        if not clock.holds(after):
             return
         asked_N = torch.from_numpy(outer_N == fold)
         known = train.rows(~asked_N)
         groups = [g for g, asked in zip(group_N, asked_N.tolist(), strict=True) if not asked]
-        mine = clock.part(1 / (len(folds) - i))
-        made = finish(plan, start(plan, known, text, groups).run(mine))
+        mine = Clock(max(0.0, clock.left / (len(folds) - i) - after), clock.now)
+        search = start(plan, known, text, groups).run(mine)
         clock.cut |= mine.cut
+        searched = clock.spent
+        made = finish(plan, search, groups)
         out.scores_NC[asked_N] = made.committee.scores(train.z_ND[asked_N])
         out.probs_NC[asked_N] = made.committee.probabilities(train.z_ND[asked_N])
         out.right_N[asked_N] = plan.kind.right(out.probs_NC[asked_N], train.y_N[asked_N], made.committee.thresholds_C)
         out.rows_N |= asked_N
         out.folds.append(fold)
         out.chosen.append(" + ".join(c.label for c in made.chosen))
+        after = max(after, clock.spent - searched)
         if progress is not None:
             progress(i + 1, len(folds))

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from pairwright.core.features import Features
 from pairwright.data.text.templates import templates as load_templates
 from pairwright.recipes.adapt.clock import LEAST
 from pairwright.recipes.adapt.forgot import MOST
+from pairwright.recipes.adapt.kinds import class_counts
 from pairwright.recipes.adapt.tuned import FEWEST, GOOD, SHOTS, SPARE, Schedule, most_folds, schedule
-from pairwright.recipes.adapt.weights import TRIED, Price, Tuner, shrunk
+from pairwright.recipes.adapt.ways import TRIED
+from pairwright.recipes.adapt.weights import Price, Tuner, shrunk
 from pairwright.train.stop import Interrupted
 
 HEADS = 0.3
@@ -40,9 +40,11 @@ class Offer:
 
     def refusal(self, seconds: float) -> str:
         """What to say where not even a forced method fits."""
-        need = self.price.of(1 + min(1, self.folds), min(self.wanted, FEWEST)) / SPARE + 100 * self.image
+        need = max(1.0, seconds)
+        while self.plan(need, forced=True) is None:
+            need *= 1.1
         return (
-            f"{self.tuner.way.name} does not fit into the budget: with {self.price.step:.2g} s a step the least of it takes about "
+            f"{self.tuner.name} does not fit into the budget: with {self.price.step:.2g} s a step the least of it takes about "
             f"{need:.0f} s, and {max(0.0, seconds):.0f} s are left. These are the best heads instead; give more time to tune weights."
         )
 
@@ -51,7 +53,7 @@ class Offer:
 
 
 def forced_offer(
-    id_: str, model: Any, train: Features, sources: Sequence[Any], prompts: Any, groups: Sequence[int], seed: int, seconds: float
+    name: str, model: Any, train: Features, sources: Sequence[Any], prompts: Any, groups: Sequence[int], seed: int, seconds: float
 ) -> Offer:
     """The offer of one method. Raises ValueError, with the reason, for a model that it cannot tune.
 
@@ -61,7 +63,7 @@ def forced_offer(
         raise ValueError(f"weights cannot be tuned: {why}")
     if len(train) < 2:
         raise ValueError(f"weights cannot be tuned on {len(train)} labelled image: label two or more")
-    tuner = Tuner(id_, model, train, (), load_templates(prompts), seed)
+    tuner = Tuner(name, model, train, (), load_templates(prompts), seed)
     wanted, folds, rough = tuner.way.steps(len(train)), most_folds(tuner, groups), tuner.rough()
     image = rough / 3 / min(tuner.way.config.batch, len(train))
     if min(wanted, FEWEST) * rough > seconds:
@@ -74,8 +76,8 @@ def affordable_offer(
     model: Any, train: Features, sources: Sequence[Any], prompts: Any, groups: Sequence[int], seed: int, seconds: float
 ) -> tuple[Offer | None, str]:
     """The method that is tried unasked, if data and seconds are enough for it, or None and a sentence that says why ("" for the data)."""
-    counts = torch.bincount(train.y_N, minlength=len(train.classes)).sort().values
-    if seconds < LEAST or int(counts[len(counts) // 2]) < SHOTS or _unfit(model):
+    counts = sorted(class_counts(train.y_N, len(train.classes)))
+    if seconds < LEAST or counts[len(counts) // 2] < SHOTS or _unfit(model):
         return None, ""
     try:
         offer = forced_offer(TRIED, model, train, sources, prompts, groups, seed, seconds / 3)
@@ -87,7 +89,7 @@ def affordable_offer(
         return None, ""
     if offer.plan(seconds, forced=False) is None:
         need = offer.price.of(3, min(offer.wanted, GOOD)) / SPARE
-        return None, f"Weight tuning was left out: it would take about {need:.0f} s. --method {offer.tuner.way.name} forces it."
+        return None, f"Weight tuning was left out: it would take about {need:.0f} s. --method {offer.tuner.name} forces it."
     return offer, ""
 
 

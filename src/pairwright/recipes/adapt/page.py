@@ -27,6 +27,7 @@ WORST = 12
 _MEANS = {
     "accuracy": "Share of images that get the right class, by classifiers that were chosen and fitted without them.",
     "f1": "F1 of the classes of an image, averaged over images, by classifiers that were chosen and fitted without them.",
+    "best_heads_f1": "The same images, by the best heads on the model as it was.",
     "best_heads_accuracy": "The same images (those that both were asked), by the best heads on the model as it was.",
     "zero_shot_accuracy": "The same images, by class names alone, with nothing learned.",
     "zero_shot_f1": "The same images, by class names alone (thresholds fitted to your labels).",
@@ -142,7 +143,8 @@ def page(out: Adapted) -> str:
 
 
 def _title(key: str) -> str:
-    return {"f1": "F1", "zero_shot_f1": "Zero-shot F1"}.get(key, key.replace("_", " ").replace("zero shot", "zero-shot").capitalize())
+    special = {"f1": "F1", "zero_shot_f1": "Zero-shot F1", "best_heads_f1": "F1 of the best heads"}
+    return special.get(key, key.replace("_", " ").replace("zero shot", "zero-shot").capitalize())
 
 
 def _plots(out: Adapted, rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
@@ -202,7 +204,7 @@ def _tried(out: Adapted) -> Table:
         body.append((tuned.value, (tuned.label, tuned.value or "", f"{tuned.seconds:.1f}\u00a0s", outcome)))
     body.sort(key=lambda x: -1.0 if x[0] is None else -x[0].value)
     lead = (
-        "All candidates were asked on half of the inner folds, the better half of them on the rest; the best three answer together. These "
+        "All candidates were asked on half of the inner folds, the better half of them on the rest; the best answer together. These "
         "figures made the choice, so they flatter the chosen: the figure at the top does not come from them."
     )
     return Table("tried", "Tried", "What was tried", lead, ("method", "held-out", "time", "outcome"), (), [r for _, r in body])

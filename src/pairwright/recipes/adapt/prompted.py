@@ -63,9 +63,14 @@ def forced_prompt(name: str, model: Any) -> Prompted | None:
     first = next((e for e in find(name, 20) if e.kind.startswith(("heads", "prompts"))), None)
     if first is None or not first.kind.startswith("prompts"):
         return None
-    made = first.load()
-    takes = inspect.signature(made.fit).parameters if hasattr(made, "fit") else {}
-    on_features = list(takes) == ["self", "model", "names", "train"] and takes["train"].annotation in ("Features", Features)
-    if not on_features or not hasattr(made, "text") or hasattr(made, "logits"):  # with logits of its own the text depends on the image
+    if not is_candidate(first):
         raise ValueError(f"{first.card.name} is more than a class text learned from labelled features, all that a bundle holds: try CoOp")
     return prompted(first, model)
+
+
+def is_candidate(e: Entry) -> bool:
+    """Whether a prompt learner makes a class text from labelled features; with logits of its own the text depends on the image."""
+    made = e.load()
+    takes = inspect.signature(made.fit).parameters if hasattr(made, "fit") else {}
+    on_features = list(takes) == ["self", "model", "names", "train"] and takes["train"].annotation in ("Features", Features)
+    return on_features and hasattr(made, "text") and not hasattr(made, "logits")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,25 +13,27 @@ from pairwright.core import io
 from pairwright.core.features import ClassText, Features
 from pairwright.evaluate.intervals import bootstrap, mean
 from pairwright.evaluate.result import Number
-from pairwright.evaluate.store import FeatureStore
 from pairwright.heads.zero_shot.class_text import class_text
 from pairwright.models.embed import embed
 from pairwright.quick import TEMPLATES, check_labels
 from pairwright.recipes.adapt.clock import LEAST, Clock
 from pairwright.recipes.adapt.forgot import Forgot, forgot, reference
 from pairwright.recipes.adapt.learn import Learned, Wish, learn
+from pairwright.recipes.adapt.methods import Forced, forced_method
 from pairwright.recipes.adapt.offer import HEADS, Offer, affordable_offer, forced_offer
+from pairwright.recipes.adapt.pictures import embedded
 from pairwright.recipes.adapt.problem import Problem, read_problem
-from pairwright.recipes.adapt.prompted import affordable, forced_prompt
+from pairwright.recipes.adapt.prompted import affordable
 from pairwright.recipes.adapt.survey import Surveyed, survey
 from pairwright.recipes.adapt.tuned import Tuned, tune
-from pairwright.recipes.adapt.weights import WAYS, forced_weights
 from pairwright.train.stop import Interrupted
 
 Progress = Callable[[str, int, int], None]
 NO_LABELS = "{} tunes weights on labelled images, and there are none."
-_PIECE = 512
-"""Images embedded before the features are put on disk: what an interrupt can lose."""
+WORK = 0.93
+"""Share of the budget for everything but the report."""
+LOOKING, EMBEDDING = 0.25, 0.6
+"""Shares of what is left of the budget that reading the pictures, and then embedding them, may take; the rest is left out, fairly."""
 
 
 @dataclass
@@ -53,7 +53,6 @@ class Adapted:
     before: str
     after: str
     test: Number | None = None
-    unlabelled_NC: Tensor | None = None
     wish: Wish = field(default_factory=Wish)
     budget: float = 0.0
     tuned: Tuned | None = None
@@ -75,49 +74,57 @@ def adapt(
     *,
     labels: Sequence[str] | None = None,
     multi_label: bool = False,
-    budget: float = 300.0,
+    budget: float | Clock = 300.0,
     method: str | None = None,
     seed: int = 0,
     risk: float = 0.1,
     class_precision: float | None = None,
     templates: str | Sequence[str] | None = None,
+    precision: str = "fp32",
     say: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> Adapted:
     """Find the best classifier for a folder or table of images, measure it honestly, and return it.
 
     data: a folder with a folder for each class, a table (CSV, JSONL, parquet) of paths and labels, or unlabelled images with `labels`,
-    the class names. budget: seconds, reading and embedding included; what does not fit is left out, and that is said. method: force one
-    method, by any name that `pairwright.find` knows; one that tunes weights (CLIP-LoRA, CLIP-SVD, LN-tuning, FLYP, LP-FT) tunes a copy of
-    the model. risk: the error rate that the answers given shall keep; less sure ones become "none of these". class_precision: for several
-    classes an image, what each class's threshold reaches (the best F1 where None). templates: as in `classify`. The result is the same
-    for a seed unless the budget cut it. An interrupt keeps the best so far.
+    the class names. budget: seconds (or a clock that runs), reading and embedding included; what does not fit is left out, and that is
+    said. method: force one method, by any name that `pairwright.find` knows; one that tunes weights (`ways.WAYS`: CLIP-LoRA, BitFit,
+    WiSE-FT …) tunes a copy of the model. risk: the error rate that the answers given shall keep; less sure ones become "none of these".
+    class_precision: for several classes an image, what each class's threshold reaches (the best F1 where None). templates: as in
+    `classify`. precision: how pictures are computed, as in `pairwright.embed`; a tuned model is asked in fp32. The result is the same for
+    a seed unless the budget cut it. An interrupt keeps the best so far.
     """
     if labels is not None:
         check_labels(labels)
-    clock, tell = Clock(budget), say or (lambda text: None)
+    given, tell = budget if isinstance(budget, Clock) else Clock(budget), say or (lambda text: None)
+    clock = given.part(WORK)
     watch = lambda what: None if progress is None else lambda done, total: progress(what, done, total)
-    weights = None if method is None or multi_label else forced_weights(method)
-    special = None if method is None or multi_label or weights else forced_prompt(method, model)
+    want = Forced() if method is None else forced_method(method, model, multi=multi_label)
     wish = Wish(method, seed, risk, precision=class_precision)
-    before = model.fingerprint
-    seen = survey(read_problem(data, labels, multi_label=multi_label), watch("looking at images"))
+    before, mine = model.fingerprint, clock.part(LOOKING)
+    seen = survey(read_problem(data, labels, multi_label=multi_label), watch("looking at images"), mine)
+    clock.cut |= mine.cut
+    if templates is None:
+        templates = TEMPLATES.get(model.config.get("name", ""), "simple")
+    text = class_text(model, seen.problem.names, templates, cache=io.cache_dir("class_text"))
+    z_ND = torch.zeros(0, text.W_CD.shape[1])
+    if seen.problem.labelled_N.any():  # without a label nothing is learned or measured, and class names are enough
+        seen = seen.rows(seen.problem.labelled_N.tolist())
+        mine = clock.part(EMBEDDING)
+        seen, z_ND = embedded(model, seen, data, mine, precision, watch("embedding"))
+        clock.cut |= mine.cut
     problem = seen.problem
     for note in problem.notes:
         tell(note)
-    if templates is None:
-        templates = TEMPLATES.get(model.config.get("name", ""), "simple")
-    text = class_text(model, problem.names, templates, cache=io.cache_dir("class_text"))
-    z_ND = _embed(model, seen, data, watch("embedding"))
     known = (problem.labelled_N & ~problem.test_N).tolist()
     asked = problem.rows(known)
     take = [i for i, k in enumerate(known) if k]
     train = Features(z_ND[take], asked.y, tuple(asked.ids), model.fingerprint, "train", classes=problem.names)
-    prompts, why = [] if special is None else [special], ""
+    weights, prompts, why = want.weights, [] if want.prompt is None else [want.prompt], ""
     if method is None and take and not problem.multi and clock.left >= LEAST:
         prompts, why = affordable(model, text, clock.left)
     groups, sources = [seen.group_N[i] for i in take], asked.sources
-    price = lambda id_, seconds: forced_offer(id_, model, train, sources, templates, groups, seed, seconds)
+    price = lambda name, seconds: forced_offer(name, model, train, sources, templates, groups, seed, seconds)
     offer = price(weights, clock.left) if weights and take else None
     spare = (1 - HEADS) * clock.left
     fits = offer is not None and offer.plan(spare, forced=True) is not None
@@ -125,9 +132,9 @@ def adapt(
     learned = learn(train, text, groups, **how, extra=prompts, progress=progress)
     learned.notes += [why] if why else []
     if weights and not fits:
-        learned.notes.insert(0, NO_LABELS.format(WAYS[weights].name) if offer is None else offer.refusal(spare))
+        learned.notes.insert(0, NO_LABELS.format(weights) if offer is None else offer.refusal(spare))
     ask: Callable[[], tuple[Offer | None, str]] = lambda: (offer if fits else None, "")
-    if method is None and take and not problem.multi:
+    if method is None and take:
         ask = lambda: affordable_offer(model, train, sources, templates, groups, seed, clock.left)
     learned, tuned, lost = _tune(ask, learned, text, groups, sources, wish, clock, bool(weights), watch)
     for note in learned.notes:
@@ -143,13 +150,11 @@ def adapt(
         before,
         (model if tuned is None or not tuned.taken else tuned.model).fingerprint,
         wish=wish,
-        budget=budget,
+        budget=given.seconds,
         tuned=tuned,
         forgot=lost,
     )
     out.test = _test(out, z_ND)
-    if not take:
-        out.unlabelled_NC = learned.committee.probabilities(Features(z_ND, encoder=model.fingerprint))
     return out
 
 
@@ -177,23 +182,6 @@ def _tune(
         what = "The tuning of weights" if tuned is None else "Measuring what was forgotten"
         learned.notes.insert(0, f"{what} was interrupted: this is the best that was found until then.")
     return learned, tuned, lost
-
-
-def _embed(model: Any, seen: Surveyed, data: Any, progress: Callable[[int, int], None] | None) -> Tensor:
-    """Unit rows of all pictures, each content embedded once per model, kept on disk."""
-    store = FeatureStore(model.fingerprint, io.cache_dir("adapt"))
-    where = str(Path(data).resolve()) if isinstance(data, (str, Path)) else "memory"
-    shelf = hashlib.sha256(where.encode(errors="surrogateescape")).hexdigest()[:16]
-    source_of = {look.content: source for look, source in zip(seen.looks, seen.problem.sources, strict=True)}
-    parts, total = [], len(seen.looks)
-    for start in range(0, total, _PIECE):
-        names = [look.content for look in seen.looks[start : start + _PIECE]]
-        tell = None if progress is None else lambda done, _, start=start: progress(start + done, total)
-        make = lambda new, tell=tell: embed(model, images=[source_of[c] for c in new], skip_bad=False, progress=tell or False).z_ND
-        parts.append(store.get(shelf, names, make))
-    if progress is not None:
-        progress(total, total)
-    return torch.cat(parts)
 
 
 def _test(out: Adapted, z_ND: Tensor) -> Number | None:

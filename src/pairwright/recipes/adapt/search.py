@@ -16,8 +16,8 @@ from pairwright.recipes.adapt.clock import Clock
 from pairwright.recipes.adapt.kinds import Kind
 from pairwright.recipes.adapt.portfolio import ZERO_SHOT, Candidate
 
-KEPT = 3
-"""How many of the best form the committee."""
+KEPT = 4
+"""How many go on from the first folds at least."""
 Progress = Callable[[int, int], None]
 
 
@@ -67,16 +67,15 @@ class Search:
                 trial.state = "finished" if trial.folds == set(self.folds) else "dropped"
         return self
 
-    def best(self, most: int = KEPT, only: Sequence[str] | None = None) -> list[Trial]:
-        """The best trials, best first, all asked the same rows. only: ids that may be taken."""
+    def best(self, only: Sequence[str] | None = None) -> list[Trial]:
+        """The trials that were asked most rows, all the same, best first. only: ids that may be taken."""
         free = [t for t in self.trials if t.folds and t.state != "failed" and (only is None or t.candidate.id in only)]
         if not free:
             return [t for t in self.trials if t.candidate.id == ZERO_SHOT][:1]
         full = max(len(t.folds) for t in free if t.candidate.id != ZERO_SHOT or len(free) == 1)
         shared = [t for t in free if len(t.folds) >= full]
         rows = self.rows(set.intersection(*(t.folds for t in shared)))
-        ranked = sorted(shared, key=lambda t: -self._merit(t, rows))  # a stable sort: the cheaper comes first among equals
-        return ranked[:most]
+        return sorted(shared, key=lambda t: -self._merit(t, rows))  # a stable sort: the cheaper comes first among equals
 
     def rows(self, folds: set[int]) -> Tensor:
         """Which rows (N,) belong to some folds."""
@@ -99,7 +98,7 @@ class Search:
 
     def _ask(self, trial: Trial, fold: int, clock: Clock) -> None:
         """Fit on all other folds and score the rows of this one."""
-        if trial.candidate.id != ZERO_SHOT and clock.over():
+        if trial.candidate.id != ZERO_SHOT and not clock.holds(self._price(trial)):
             trial.state = "no time"
             return
         asked_N, start = self.fold_N == fold, clock.now()
@@ -113,6 +112,15 @@ class Search:
             return
         trial.folds.add(fold)
         trial.seconds += clock.now() - start
+
+    def _price(self, trial: Trial) -> float:
+        """Seconds that a fold will take: as long as the last one of this candidate; before the first, as one of its method, or else at
+        least as one of the cheaper ones before it."""
+        if trial.folds:
+            return trial.seconds / len(trial.folds)
+        known = [t for t in self.trials if t.folds and (t.candidate.id == trial.candidate.id or t.candidate.slow == trial.candidate.slow)]
+        known = [t for t in known if t.candidate.id == trial.candidate.id] or known
+        return max((t.seconds / len(t.folds) for t in known), default=0.0)
 
 
 def finite(logits_NC: Any) -> Tensor:

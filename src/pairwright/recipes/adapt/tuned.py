@@ -15,11 +15,11 @@ from pairwright.evaluate.intervals import Difference, bootstrap, compare, mean
 from pairwright.evaluate.result import Number
 from pairwright.models.embed import embed
 from pairwright.recipes.adapt.clock import Clock
-from pairwright.recipes.adapt.committee import Committee, Member
+from pairwright.recipes.adapt.committee import Committee, Member, even
 from pairwright.recipes.adapt.folds import deal, fold_count
-from pairwright.recipes.adapt.kinds import OneOf
+from pairwright.recipes.adapt.kinds import AnyOf, Kind, best_thresholds, kind_of
 from pairwright.recipes.adapt.learn import FOLDS, NOTHING, SPLIT, Learned, Wish, measured, with_figures
-from pairwright.recipes.adapt.nested import Made, Outer, Plan
+from pairwright.recipes.adapt.nested import Made, Outer, Plan, dealt
 from pairwright.recipes.adapt.search import finite
 from pairwright.recipes.adapt.weights import Price, Tuner
 
@@ -58,9 +58,9 @@ def schedule(price: Price, wanted: int, folds: int, seconds: float, *, forced: b
 
 
 def most_folds(tuner: Tuner, group_N: Sequence[int]) -> int:
-    labels = tuner.train.y_N.tolist()
-    k = fold_count(labels, group_N)
-    return k if (deal(labels, group_N, k, tuner.seed) >= 0).any() else 0
+    kind = kind_of(tuner.train.y_N)
+    k = fold_count(kind.strata(tuner.train.y_N), group_N)
+    return k if (dealt(kind, tuner.train.y_N, group_N, k, tuner.seed) >= 0).any() else 0
 
 
 @dataclass
@@ -77,6 +77,7 @@ class Tuned:
     value: Number | None = None
     gain: Difference | None = None
     taken: bool = False
+    late: bool = False
     folds: int = 0
     seconds: float = 0.0
     model: Any = None
@@ -103,10 +104,10 @@ def tune(
     clock: Clock, *, forced: bool, progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Learned, Tuned]:  # fmt: skip
     """Tune, measure, and decide -> (what is handed over: `learned` as it was or the tuned classifier, what became of tuning)."""
-    train, kind, start = tuner.train, OneOf(), time.perf_counter()
-    y, labels = train.y_N, train.y_N.tolist()
-    dealt = max(plan.folds, fold_count(labels, group_N)) if plan.folds < 2 else plan.folds
-    fold_N = torch.from_numpy(deal(labels, group_N, dealt, tuner.seed))
+    train, y, kind, start = tuner.train, tuner.train.y_N, kind_of(tuner.train.y_N), time.perf_counter()
+    labels = kind.strata(y)
+    count = plan.folds if plan.folds > 1 else fold_count(labels, group_N)
+    fold_N = torch.from_numpy(dealt(kind, y, group_N, count, tuner.seed))
     folds = sorted(set(fold_N.tolist()) - {-1})[: plan.folds]
     logits_NC = torch.full((len(train), len(text)), torch.nan)
     rows_N, done, slowest = torch.zeros(len(train), dtype=torch.bool), 0, 0.0
@@ -123,25 +124,26 @@ def tune(
             progress(done, len(folds) + 1)
     # with one split, two halves of it calibrate each other
     part_N = fold_N if done > 1 else torch.from_numpy(deal(labels, group_N, 2, tuner.seed + 1, singles=True))
-    out = Tuned(tuner.id, tuner.way.name, plan, rows_N, torch.full((len(train),), torch.nan).double(), folds=done)
-    probs_NC = _crossed(logits_NC, y, part_N, rows_N)
-    out.right_N[rows_N] = kind.right(probs_NC[rows_N], y[rows_N])
+    out = Tuned(tuner.way.id, tuner.name, plan, rows_N, torch.full((len(train),), torch.nan).double(), folds=done)
+    probs_NC = _crossed(kind, wish, logits_NC, y, part_N, rows_N, out.right_N)
     _compare(out, learned, group_N)
-    out.taken = forced or (out.gain is not None and out.gain.low is not None and out.gain.low > 0)
+    better = out.gain is not None and out.gain.low is not None and out.gain.low > 0
+    out.late = better and not forced and not clock.holds(slowest)
+    out.taken = forced or (better and not out.late)
     after = learned
     if out.taken:
         out.model, head = tuner.fit(list(range(len(train))), plan.steps)
-        slope, scores_NC = _votes(logits_NC, y, rows_N)
-        committee = Committee([Member(tuner.id, out.label, head, slope)], kind)
+        slope, shift, scores_NC = _votes(kind, logits_NC, y, rows_N)
+        committee = Committee([Member(tuner.way.id, out.label, head, slope, shift)], kind, thresholds_C=even(text, kind))
         made = Made(committee, learned.search, scores_NC, rows_N)
         outer = Outer(scores_NC, probs_NC, out.right_N, rows_N, done, list(range(done)), [out.label] * done)
-        after = measured(made, outer, Plan((), kind, None, wish.seed), train, text, wish)
+        after = measured(made, outer, Plan((), kind, None, wish.seed, wish.precision), train, text, wish)
         after.protocol = NOTHING if done == 0 else FOLDS if done > 1 else SPLIT
         after.cut = learned.cut or plan.steps < plan.wanted or done < len(folds)
         after.seconds = {**learned.seconds, "total": clock.spent}
         with_figures(after, train, text, group_N, wish)
         if out.heads is not None:
-            after.metrics = {**after.metrics, "best_heads_accuracy": out.heads}
+            after.metrics = {**after.metrics, f"best_heads_{'f1' if y.ndim == 2 else 'accuracy'}": out.heads}
     if progress is not None:
         progress(len(folds) + 1, len(folds) + 1)
     out.seconds = time.perf_counter() - start
@@ -149,28 +151,29 @@ def tune(
     return after, out
 
 
-def _votes(logits_NC: Tensor, y: Tensor, rows_N: Tensor) -> tuple[float, Tensor]:
-    """Slope of the scores, and the votes (N, C) that the calibrated scores give; as for a committee of one."""
-    kind = OneOf()
+def _votes(kind: Kind, logits_NC: Tensor, y: Tensor, rows_N: Tensor) -> tuple[float, float, Tensor]:
+    """Slope and shift of the scores, and the votes (N, C) that the calibrated scores give; as for a committee of one."""
     votes_NC = torch.full(logits_NC.shape, torch.nan, dtype=torch.float64)
     if not rows_N.any():
-        return 1.0, votes_NC
-    slope, _ = kind.calibrate(logits_NC[rows_N], y[rows_N])
+        return 1.0, 0.0, votes_NC
+    slope, shift = kind.calibrate(logits_NC[rows_N], y[rows_N])
     known_N = ~torch.isnan(logits_NC).any(1)
-    votes_NC[known_N] = kind.vote(slope * logits_NC[known_N])
-    return slope, votes_NC
+    votes_NC[known_N] = kind.vote(slope * logits_NC[known_N] + shift)
+    return slope, shift, votes_NC
 
 
-def _crossed(logits_NC: Tensor, y: Tensor, part_N: Tensor, rows_N: Tensor) -> Tensor:
-    """Probabilities (N, C) of the asked rows, those of each part calibrated on the other parts."""
-    kind = OneOf()
+def _crossed(kind: Kind, wish: Wish, logits_NC: Tensor, y: Tensor, part_N: Tensor, rows_N: Tensor, right_N: Tensor) -> Tensor:
+    """Probabilities (N, C) of the asked rows, and in `right_N` what they are worth: those of each part calibrated on the other parts."""
     probs_NC = torch.full(logits_NC.shape, torch.nan, dtype=torch.float64)
     for part in sorted(set(part_N[rows_N].tolist())):
         mine_N, others_N = rows_N & (part_N == part), rows_N & (part_N != part)
         base_N = others_N if others_N.any() else mine_N
-        _, votes_NC = _votes(logits_NC, y, base_N)
+        _, _, votes_NC = _votes(kind, logits_NC, y, base_N)
         slope, shift = kind.calibrate(votes_NC[base_N], y[base_N])
-        probs_NC[mine_N] = kind.probabilities(slope * votes_NC[mine_N] + shift)
+        all_NC = kind.probabilities(slope * votes_NC + shift)
+        cuts_C = best_thresholds(all_NC[base_N], y[base_N], wish.precision) if isinstance(kind, AnyOf) else None
+        probs_NC[mine_N] = all_NC[mine_N]
+        right_N[mine_N] = kind.right(all_NC[mine_N], y[mine_N], cuts_C)
     return probs_NC
 
 
@@ -195,7 +198,9 @@ def _say(out: Tuned) -> list[str]:
         g = out.gain
         span = "" if g.low is None else f" ({100 * g.low:+.1f} … {100 * g.high:+.1f})"
         said += f"; {100 * g.value:+.1f} points over the best heads on the same images{span}"
-    if not out.taken:
+    if out.late:
+        said += ". There was no time left to tune on all images, so the model stays as it was: give more"
+    elif not out.taken:
         said += f". That is not better beyond doubt, so the model stays as it was; --method {out.name} forces it"
     said = [f"{said}."]
     if plan.steps < plan.wanted:
