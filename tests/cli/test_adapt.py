@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PAIRWRIGHT_CACHE", str(tmp_path / "cache"))
     zero, tip, (gda, settings, slow) = portfolio.ONE[:3]
     monkeypatch.setattr(portfolio, "ONE", (zero, (tip[0], tip[1][1:2], tip[2]), (gda, settings[1::2], slow)))
-    for name in ("TRUSTED", "DOUBTED"):
-        monkeypatch.setattr(portfolio, name, (("heads/linear/gda", 1),))
+    monkeypatch.setattr(portfolio, "UNSEEN", (("heads/linear/gda", 1),))
     monkeypatch.setattr("pairwright.recipes.adapt.run.affordable", lambda *_: ([], ""))  # prompt learning takes seconds
     monkeypatch.setattr("pairwright.recipes.adapt.run.affordable_offer", lambda *_: (None, ""))  # and so does tuning
     for name, colour in (("red", "red"), ("blue", "blue")):
@@ -86,7 +86,7 @@ def test_a_second_and_a_forced_method(run, photos, model_name, tmp_path):
 
 
 def test_a_forced_method_that_tunes_weights(run, photos, model_name, tmp_path, monkeypatch):
-    monkeypatch.setattr("pairwright.recipes.adapt.weights.MOST_STEPS", 1)
+    monkeypatch.setattr("pairwright.recipes.adapt.ways.MOST_STEPS", 1)
     monkeypatch.setattr("pairwright.recipes.adapt.weights.Tuner.price", lambda self: Price(1e-6, 1e-6))
     monkeypatch.setattr("pairwright.recipes.adapt.offer.most_folds", lambda *_: 2)
     world = things("natural", 40)[0], {"version": "", "rows": 40}
@@ -99,8 +99,8 @@ def test_a_forced_method_that_tunes_weights(run, photos, model_name, tmp_path, m
     said = run("classify", photos, "--bundle", out, "--json").json["answers"]
     assert [a["path"] for a in said] == [v.id for v in pw.load_bundle(out).classify(photos)]
     assert run("classify", photos, "--bundle", out, "--model", model_name).code == 2
-    many = run("adapt", photos, "--model", model_name, "--method", "clip lora", "--multi-label")
-    assert (many.code, "no classifier head" in many.err) == (2, True)
+    many = run("adapt", photos, "--model", model_name, "--method", "FLYP", "--multi-label")
+    assert (many.code, "FLYP learns one class for each image" in many.err, "CLIP-LoRA" in many.err) == (2, True, True)
 
 
 def test_an_interrupt_writes_the_bundle(run, photos, model_name, tmp_path, monkeypatch):
@@ -126,7 +126,8 @@ def test_an_interrupt_writes_the_bundle(run, photos, model_name, tmp_path, monke
         (("--budget", "soon"), "30s"),
         (("--risk", "2"), "--risk"),
         (("--class-precision", "0.9"), "--multi-label"),
-        (("--method", "siglip"), "no classifier head"),
+        (("--method", "siglip"), "makes no classifier"),
+        (("--method", "tip adapting thing"), "close to it are Tip-Adapter"),
         (("--labels", "red"), "not among"),
         (("--out", "README.md/x"), "cannot be written"),
     ],
@@ -138,3 +139,25 @@ def test_bad_wishes_are_refused_before_any_work(run, photos, model_name, args, m
     assert ran.code == 2
     assert message in ran.err
     assert not (tmp_path / "bundle").exists()
+
+
+def test_precision_reaches_the_embedding(run, photos, model_name, tmp_path, monkeypatch):
+    asked = []
+
+    def note(where):
+        embed = importlib.import_module(where).embed
+
+        def noted(*args, precision="fp32", **more):
+            asked.append(precision)
+            return embed(*args, **more)
+
+        monkeypatch.setattr(f"{where}.embed", noted)
+
+    note("pairwright.recipes.adapt.pictures")
+    note("pairwright.quick")
+    ran = run("adapt", photos, "--model", model_name, "--out", tmp_path / "b", "--budget", "1s", "--precision", "bf16")
+    assert (ran.code, set(asked)) == (0, {"bf16"})
+    for how in ("fp32", "auto"):
+        asked.clear()
+        assert run("classify", photos, "--bundle", tmp_path / "b", "--precision", how).code == 0
+        assert asked == [how]

@@ -17,7 +17,8 @@ class Cost:
 
 
 def cost(tower: Any, reduce: Reduction | None = None) -> Cost:
-    """Cost of one image through a `VisionTransformer`: products, patch embedding and attention; norms and activations are left out.
+    """Cost of one image through a `VisionTransformer`: products, patch embedding and attention; norms and activations are left out. What is
+    counted is the embedding alone: where the class token is pooled, the last block computes no other token.
 
     reduce: a reduction to count with; None counts the tower's own.
     """
@@ -30,6 +31,9 @@ def cost(tower: Any, reduce: Reduction | None = None) -> Cost:
     flops = 2.0 * patches * tower.conv1.weight.numel()
     for layer in range(depth):
         L = patches + prefix
+        if layer == depth - 1 and tower.pool == "tok" and tower.attn_pool is None:
+            flops += 2.0 * (2 * L + 2) * width * width + 4.0 * L * width + 4.0 * width * hidden
+            break
         flops += 2.0 * L * width * 4 * width + 4.0 * L * L * width
         if reduce is not None:
             patches = reduce.left(patches, layer, depth)

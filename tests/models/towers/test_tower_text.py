@@ -172,7 +172,7 @@ def test_deep_prompts_may_differ_per_row() -> None:
 
 def test_mix_identity_is_the_plain_tower_and_dropping_unseen_tokens_is_too() -> None:
     tower, ids = make(), texts(5, 9)
-    plain = tower(ids).z_BD
+    plain = tower(ids, tokens=True).z_BD  # every token, as where a hook may look at each
     assert torch.equal(tower(ids, mix=lambda x, layer: x).z_BD, plain)
 
     def drop_nothing(x: torch.Tensor, layer: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pairwright.models.towers.block import Between, Block
+from pairwright.models.towers.block import Between, Block, Only, pick
+from pairwright.models.towers.stack import Transformer
 
 
 def supported() -> bool:
@@ -38,6 +39,8 @@ def _packed(module: nn.Module) -> nn.Module:
         return PackedLinear(module.weight, module.bias)
     if type(module) is nn.Conv2d and _untouched(module) and _cuts_patches(module):
         return PackedPatches(module)
+    if type(module) is Transformer and type(last := module.resblocks[-1]) is Block and _plain_block(last):
+        module.resblocks[-1] = PackedBlock(last, parted=True)
     for name, child in module.named_children():
         setattr(module, name, _packed(child))
     return module
@@ -90,13 +93,16 @@ class PackedPatches(nn.Module):
 class PackedBlock(nn.Module):
     """`Block` without its extension points, but for the reduction of tokens."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: Block, parted: bool = False) -> None:
+        """parted: queries apart from keys and values, for a block that may be asked for one token only."""
         super().__init__()
         self.heads = block.attn.heads
         self.ln_1, self.ln_2, self.ls_1, self.ls_2, self.act = block.ln_1, block.ln_2, block.ls_1, block.ls_2, block.mlp.gelu
         gelu = self.act.approximate if type(self.act) is nn.GELU else ""
         self.scaled = not isinstance(block.ls_1, nn.Identity)
-        self.qkv = PackedLinear(block.attn.in_proj_weight, block.attn.in_proj_bias)
+        E, weight, bias = block.attn.out_proj.in_features, block.attn.in_proj_weight, block.attn.in_proj_bias
+        cuts = ((0, E), (E, 3 * E)) if parted else ((0, 3 * E),)
+        self.qkv = nn.ModuleList(PackedLinear(weight[a:b], None if bias is None else bias[a:b].clone()) for a, b in cuts)
         self.out = PackedLinear(block.attn.out_proj.weight, block.attn.out_proj.bias)
         self.fc = PackedLinear(block.mlp.c_fc.weight, block.mlp.c_fc.bias, gelu)
         if gelu:
@@ -112,12 +118,19 @@ class PackedBlock(nn.Module):
         rewrite: Any = None,
         size_BL: Tensor | None = None,
         between: Between | None = None,
+        only: Only | None = None,
         **_: Any,
     ) -> Tensor:
         assert mask_BL is None, "packed towers take no masks"
         assert rewrite is None, "packed towers take no rewritten attention"
-        B, L, _E = x_BLE.shape
-        q, k, v = self.qkv(self.ln_1(x_BLE)).view(B, L, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        y_BLE = self.ln_1(x_BLE)
+        if only is None:
+            parts = [linear(y_BLE) for linear in self.qkv]
+        else:
+            assert between is None, "one token cannot stand for a reduced sequence"
+            assert not causal, "packed towers are those of images"
+            parts, x_BLE = [self.qkv[0](pick(y_BLE, only)), self.qkv[1](y_BLE)], pick(x_BLE, only)
+        q, k, v = (part for wide in parts for part in self._heads(wide, x_BLE.shape[2]))
         bias = None if size_BL is None else size_BL.to(q.dtype).log()[:, None, None, :]
         heads = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=causal).transpose(1, 2).flatten(2)
         if self.scaled:
@@ -127,3 +140,8 @@ class PackedBlock(nn.Module):
         x = self.out(heads, plus=x_BLE)
         x = x if between is None else between(x, k)
         return self.proj(self.act(self.fc(self.ln_2(x))), plus=x)
+
+    def _heads(self, x_BLF: Tensor, width: int) -> tuple[Tensor, ...]:
+        """(B, L, n E) -> n tensors (B, heads, L, E / heads)."""
+        B, L, F_ = x_BLF.shape
+        return x_BLF.view(B, L, F_ // width, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)

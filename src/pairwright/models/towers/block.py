@@ -19,6 +19,26 @@ Between = Callable[[Tensor, Tensor], Tensor]
 """Tokens (B, L, E) after a block's attention and the keys (B, H, L, d) of that attention -> the tokens that its second half sees."""
 
 
+Only = int | Tensor
+"""The place of one token in each row: the same for all, or (B,)."""
+
+
+def pick(x_BLE: Tensor, only: Only) -> Tensor:
+    """One token of each row: (B, L, E) -> (B, 1, E)."""
+    if isinstance(only, int):
+        return x_BLE[:, only : only + 1]
+    return x_BLE.gather(1, only[:, None, None].expand(-1, -1, x_BLE.shape[2]))
+
+
+def reachable(x_BLE: Tensor, only: Only, mask_BL: Tensor | None, causal: bool) -> Tensor | None:
+    """Which tokens (B, L) the one of each row may attend to; None for all."""
+    if not causal:
+        return mask_BL
+    before_BL = torch.arange(x_BLE.shape[1], device=x_BLE.device) <= (only if isinstance(only, int) else only[:, None])
+    before_BL = before_BL.expand(x_BLE.shape[:2])
+    return before_BL if mask_BL is None else before_BL & mask_BL
+
+
 class QuickGELU(nn.Module):
     """x * sigmoid(1.702 x): the approximation that OpenAI's CLIP was trained with."""
 
@@ -83,6 +103,14 @@ class Attention(nn.Module):
         qkv = F.linear(x_BLE, self.in_proj_weight, self.in_proj_bias)
         return qkv.view(B, L, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
 
+    def split_for(self, x_B1E: Tensor, x_BLE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of x_B1E (B, H, 1, E/H), keys and values of x_BLE (B, H, L, E/H)."""
+        B, L, E = x_BLE.shape
+        weight, bias = self.in_proj_weight, self.in_proj_bias
+        q = F.linear(x_B1E, weight[:E], None if bias is None else bias[:E])
+        kv = F.linear(x_BLE, weight[E:], None if bias is None else bias[E:])
+        return q.view(B, 1, self.heads, -1).transpose(1, 2), *kv.view(B, L, 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+
     def join(self, heads_BHLd: Tensor) -> Tensor:
         """Heads back to (B, L, E) through the output projection."""
         return self.out_proj(heads_BHLd.transpose(1, 2).flatten(2))
@@ -125,9 +153,19 @@ class Block(nn.Module):
         taps: dict[str, Tensor] | None = None,
         size_BL: Tensor | None = None,
         between: Between | None = None,
+        only: Only | None = None,
     ) -> Tensor:
-        """size_BL: how many tokens each one stands for (attended to that many times); between: see Between."""
-        q, k, v = self.attn.split(self.ln_1(x_BLE))
+        """size_BL: how many tokens each one stands for (attended to that many times); between: see Between. only: the one token of each
+        row whose output is asked for, which then is all that comes back (B, 1, E)."""
+        y_BLE = self.ln_1(x_BLE)
+        if only is None:
+            q, k, v = self.attn.split(y_BLE)
+        else:
+            assert rewrite is None, "one token cannot stand for a sequence whose attention is rewritten"
+            assert between is None, "one token cannot stand for a reduced sequence"
+            q, k, v = self.attn.split_for(pick(y_BLE, only), y_BLE)
+            mask_BL, causal = reachable(x_BLE, only, mask_BL, causal), False
+            x_BLE = pick(x_BLE, only)
         allowed = None if mask_BL is None else mask_BL[:, None, None, :]
         if size_BL is not None:
             log_B11L = size_BL.to(q.dtype).log()[:, None, None, :]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pairwright.models.towers.block import AttendFn, Between, Block, Rewrite
+from pairwright.models.towers.block import AttendFn, Between, Block, Only, Rewrite
 from pairwright.models.towers.reduce import Reduction
 
 MixFn = Callable[[Tensor, int], "Tensor | tuple[Tensor, Tensor]"]
@@ -25,6 +25,8 @@ class State:
     """Index of each remaining token in the sequence that went in; None while nothing was dropped or merged."""
     size_BL: Tensor | None = None
     """How many tokens of that sequence each remaining one stands for; None while nothing was merged."""
+    alone: bool = False
+    """Whether `x_BLE` is the one token that was asked for."""
 
 
 INSIDE = frozenset({"attn", "q", "k", "v", "heads", "out", "mlp"})
@@ -69,15 +71,19 @@ class Transformer(nn.Module):
         attend: AttendFn | Rewrite | None = None,
         reduce: Reduction | None = None,
         prefix: int = 0,
+        only: Only | None = None,
     ) -> State:
         """put(x, layer) may change tokens before a block; extra(layer) gives tokens (P, E) or (B, P, E) that ride behind the sequence
         from that block on, None to keep the riders of the block before. reduce: drops or merges tokens inside of blocks, never the
-        first `prefix` ones."""
+        first `prefix` ones. only: the one token of each row that will be read; where nothing else looks at the last block, that one
+        computes no other (and reduces none), and the state holds it alone."""
         n = len(self.resblocks)
         if attend is not None and not isinstance(attend, Rewrite):
             attend = Rewrite(attend)
         rewritten = range(n) if attend is None or attend.layers is None else {i % n for i in attend.layers}
         wanted = read_taps(taps, n)
+        if n - 1 in wanted or mix is not None or (attend is not None and n - 1 in rewritten):
+            only = None
         state = State(x_BLE)
         riders = x_BLE[:, :0]
         for i, block in enumerate(self.resblocks):
@@ -89,6 +95,7 @@ class Transformer(nn.Module):
             mask = mask_BL if mask_BL is None or not P else F.pad(mask_BL, (0, P), value=True)
             size = state.size_BL if state.size_BL is None or not P else F.pad(state.size_BL, (0, P), value=1)
             inside: dict[str, Tensor] = {}
+            alone = only if i == n - 1 else None
             x = block(
                 torch.cat([x, riders], 1) if P else x,
                 layer=i,
@@ -99,8 +106,12 @@ class Transformer(nn.Module):
                 want=frozenset(kind for _, kind in wanted.get(i, ()) if kind),
                 taps=inside,
                 size_BL=size,
-                between=None if reduce is None else _reducing(reduce, state, i, n, prefix, L),
+                between=None if reduce is None or alone is not None else _reducing(reduce, state, i, n, prefix, L),
+                only=alone,
             )
+            if alone is not None:
+                state.x_BLE, state.alone = x, True
+                break
             L = x.shape[1] - P
             state.taps.update({name: inside[kind] if kind else x for name, kind in wanted.get(i, ())})
             x, riders = x[:, :L], x[:, L:]

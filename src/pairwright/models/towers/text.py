@@ -158,7 +158,10 @@ class TextTransformer(nn.Module):
             put=_deep_put(deep),
             mix=mix,
             attend=attend,
+            only=None if tokens or self.pool == "mean" else self._place(eot_C),
         )
+        if state.alone:
+            return Encoded.of(self.project(self.ln_final(state.x_BLE[:, 0])), taps=state.taps)
         if state.kept_BL is not None:
             real_CL = real_CL.gather(1, state.kept_BL)
             here = state.kept_BL == eot_C[:, None]
@@ -179,8 +182,11 @@ class TextTransformer(nn.Module):
         if self.pool == "mean":
             w = real_CL.to(x_CLE.dtype).unsqueeze(-1) if self.pad_mask else torch.ones_like(x_CLE[..., :1])
             return self.project((self.ln_final(x_CLE) * w).sum(1) / w.sum(1))
-        at = torch.zeros_like(eot_C) if self.pool == "first" else eot_C
-        return self.project(self.ln_final(x_CLE[torch.arange(len(x_CLE), device=x_CLE.device), at]))
+        return self.project(self.ln_final(x_CLE[torch.arange(len(x_CLE), device=x_CLE.device), self._place(eot_C)]))
+
+    def _place(self, eot_C: Tensor) -> Tensor:
+        """The token that pooling takes, for the poolings that take one."""
+        return torch.zeros_like(eot_C) if self.pool == "first" else eot_C
 
     def project(self, x: Tensor) -> Tensor:
         """Width E -> joint width D."""

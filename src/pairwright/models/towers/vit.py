@@ -120,6 +120,7 @@ class VisionTransformer(nn.Module):
             attend=attend,
             reduce=reduce,
             prefix=self.prefix,
+            only=0 if self.pool == "tok" and self.attn_pool is None and not tokens else None,
         )
         kept = state.kept_BL
         if dropped is not None:
