@@ -38,7 +38,7 @@ def step(cls, monkeypatch, *, block: int, dtype=torch.float64, groups=None, pres
 def test_tiles_equal_the_whole(cls, side, case, dtype, tolerance, monkeypatch):
     present = {"image": torch.arange(B) % 7 != 2, "text": torch.arange(B) % 5 != 3} if "missing" in case else None
     more = {"groups": GROUPS if "groups" in case else None, "present": present, "dtype": dtype}
-    monkeypatch.setattr(tiles, "SIDE", side)
+    monkeypatch.setitem(tiles.SIDES, "cpu", side)
     whole, expected = step(cls, monkeypatch, block=10**6, **more)
     parts, found = step(cls, monkeypatch, block=1, **more)
     torch.testing.assert_close(parts, whole, rtol=tolerance, atol=tolerance)
@@ -50,7 +50,7 @@ def test_tiles_equal_the_whole(cls, side, case, dtype, tolerance, monkeypatch):
 @pytest.mark.parametrize("scale", [100.0, 3000.0])
 def test_logits_of_any_range(cls, scale, monkeypatch):
     """Rows whose largest logits lie hundreds apart: one shift for all of them would lose the small ones."""
-    monkeypatch.setattr(tiles, "SIDE", (8, 8))
+    monkeypatch.setitem(tiles.SIDES, "cpu", (8, 8))
     _, expected = step(cls, monkeypatch, block=10**6, scale=scale)
     total, found = step(cls, monkeypatch, block=1, scale=scale, dtype=torch.float32)
     assert torch.isfinite(total)

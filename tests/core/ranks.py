@@ -99,7 +99,7 @@ def ranks(out: Path, world: int) -> list[int]:
 
 def main(out: Path, worlds: list[int]) -> None:
     torch.set_num_threads(1)
-    rows.BLOCK, tiles.SIDE = 1, (2, 3)
+    rows.BLOCK, tiles.SIDES["cpu"] = 1, (2, 3)
     for world in worlds:
         if world == 1:
             torch.save(everything(0, 1), f"{out}.1")

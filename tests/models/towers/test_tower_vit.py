@@ -103,7 +103,7 @@ def test_deep_prompts_ride_behind_the_patches_and_are_replaced(x: torch.Tensor) 
 
 def test_mix_identity_is_plain_and_reduction_reports_the_patches_kept(x: torch.Tensor) -> None:
     tower = make()
-    assert torch.equal(tower(x, mix=lambda t, layer: t).z_BD, tower(x).z_BD)
+    assert torch.equal(tower(x, mix=lambda t, layer: t).z_BD, tower(x, tokens=True).z_BD)
 
     def halve(t: torch.Tensor, layer: int) -> tuple[torch.Tensor, torch.Tensor] | torch.Tensor:
         if layer == 2:
