@@ -13,7 +13,6 @@ from torch import Tensor
 
 from claims import vector_towers as V
 from pairwright.core.features import Features
-from pairwright.core.numerics import generator, soft_nce
 from pairwright.data.world import fixtures, vectors
 from pairwright.models.dual import DualEncoder
 from pairwright.models.tiny import tiny
@@ -30,7 +29,7 @@ def tower(seed: int = 0, *, steps: int = 500, batch: int = 96, folder: Path | No
     """Both encoders trained with the multi-positive CLIP loss on the scenes of `vector_towers`; loaded if built before."""
     spec = {"world": V.WORLD.spec, "seed": seed, "steps": steps, "batch": batch, "layers": LAYERS, "width": WIDTH}
     code = [inspect.getsourcefile(c) for c in (TextTransformer, VisionTransformer, Transformer)]
-    files = [*fixtures.world_files(), Path(vectors.__file__), Path(__file__), *map(Path, code)]  # type: ignore[arg-type]
+    files = [*fixtures.world_files(), Path(vectors.__file__), Path(V.__file__), Path(__file__), *map(Path, code)]  # type: ignore[arg-type]
     model = _fresh(seed)
     model.load_state_dict(fixtures.cached("patch-tower", spec, lambda: _train(model, seed, steps, batch), files=files, folder=folder))
     return model.eval().requires_grad_(False)
@@ -72,20 +71,5 @@ def _fresh(seed: int) -> DualEncoder:
 
 
 def _train(model: DualEncoder, seed: int, steps: int, batch: int) -> dict[str, Tensor]:
-    model.train()
     sample = V.WORLD.sample(20_000)
-    image_N, ids_NL, groups_N = pixels(vectors.image_vectors(sample, noise=V.NOISE)), model.tokenizer(sample.caption), sample.groups
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * min(1, (step + 1) / 50) * (1 - step / steps)
-        i = torch.randint(len(ids_NL), (batch,), generator=generator("patch tower", seed, step))
-        logits = model.logits(model.image(image_N[i]), model.text(ids_NL[i]))
-        same = groups_N[i][:, None] == groups_N[i][None]
-        loss = (soft_nce(logits, same) + soft_nce(logits.T, same)).mean() / 2
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        with torch.no_grad():
-            model.logit_scale.clamp_(0, 4.6052)
-    return model.state_dict()
+    return V.pretrain(model, pixels(vectors.image_vectors(sample, noise=V.NOISE)), sample, steps, batch, "patch tower", seed)

@@ -16,6 +16,7 @@ from pairwright.core.features import Features
 from pairwright.core.numerics import generator, soft_nce, unit
 from pairwright.data.world import fixtures, vectors
 from pairwright.data.world import vocabulary as V
+from pairwright.data.world.batch import Batch
 from pairwright.data.world.engine import World
 from pairwright.models.dual import DualEncoder
 from pairwright.models.tiny import tiny
@@ -101,15 +102,20 @@ def _fresh(seed: int) -> DualEncoder:
 
 
 def _train(model: DualEncoder, seed: int, steps: int, batch: int) -> dict[str, Tensor]:
-    model.train()
     sample = WORLD.sample(20_000)
-    image_NW, ids_NL, groups_N = vectors.image_vectors(sample, noise=NOISE), model.tokenizer(sample.caption), sample.groups
+    return pretrain(model, vectors.image_vectors(sample, noise=NOISE), sample, steps, batch, "vector tower", seed)
+
+
+def pretrain(model: DualEncoder, image_N: Tensor, sample: Batch, steps: int, batch: int, *key: object) -> dict[str, Tensor]:
+    """Weights after `steps` of the multi-positive CLIP loss on images and the captions of `sample`; batches are keyed by `key`."""
+    model.train()
+    ids_NL, groups_N = model.tokenizer(sample.caption), sample.groups
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * min(1, (step + 1) / 50) * (1 - step / steps)
-        i = torch.randint(len(ids_NL), (batch,), generator=generator("vector tower", seed, step))
-        logits = model.logits(model.image(image_NW[i]), model.text(ids_NL[i]))
+        i = torch.randint(len(ids_NL), (batch,), generator=generator(*key, step))
+        logits = model.logits(model.image(image_N[i]), model.text(ids_NL[i]))
         same = groups_N[i][:, None] == groups_N[i][None]
         loss = (soft_nce(logits, same) + soft_nce(logits.T, same)).mean() / 2
         optimizer.zero_grad()

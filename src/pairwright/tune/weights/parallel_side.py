@@ -35,8 +35,9 @@ CARD = Card(
         "the layers are the outputs of the blocks; the released code also reads the embeddings before the first. Effect unknown",
         "U starts at zero, so that attaching changes nothing; the released code starts it at random. Effect unknown",
         "the token that speaks for the sequence is the one that the tower pools at, also as a[cls]; towers that average use the mean",
-        "the check wants 10 points over a probe of the output in 4 of 5 seeds and finds 11 in the mean, but only in 3. What is kept for "
-        "the backward pass is below 60% of LoRA's on a three-block twin (a test); the 45% of large towers was not measured",
+        "the check's cue is a sign in one patch of an image; with the wording of captions, which the text tower forgets, the gain over "
+        "a probe was 11 points in the mean, but close to chance. What is kept for the backward pass is below 60% of LoRA's on a "
+        "three-block twin (a test); the 45% of large towers was not measured",
     ),
     checks=("mechanism:parallel_side",),
 )
