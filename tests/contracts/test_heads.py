@@ -37,7 +37,7 @@ def with_shots(per_class: list[int]) -> Features:
 @every_head
 def test_declares_what_it_needs(cls):
     assert dataclasses.is_dataclass(cls)
-    assert {n for n in cls.needs if not n.startswith("side.")} <= {"train", "text", "tokens"}
+    assert {n for n in cls.needs if not n.startswith("side.")} <= {"train", "text", "tokens", "grades"}
     assert cls.needs & {"train", "text"}
     names = {f.name for f in dataclasses.fields(cls)}
     assert cls.neutral is None or set(cls.neutral) <= names

@@ -70,8 +70,8 @@ class Head(Protocol):
     """A classifier on cached features. `__init__` stores, `fit` learns, learned names end in ``_``; a second fit equals a fresh one.
 
     needs: any of ``"train"`` (labelled features) and ``"text"`` (class text), and, where a head is nothing without them, what its rows have
-    to carry: ``"tokens"`` (patch tokens), ``"side.NAME"`` (a second feature). There is no test argument. `val` is used only to choose
-    hyper-parameters, and only where it is given.
+    to carry: ``"tokens"`` (patch tokens), ``"side.NAME"`` (a second feature), ``"grades"`` (amounts in place of classes).
+    There is no test argument. `val` is used only to choose hyper-parameters, and only where it is given.
     """
 
     needs: frozenset[str]

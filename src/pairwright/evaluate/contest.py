@@ -60,6 +60,7 @@ def contest(
     shots, seeds = tuple(sorted(set(shots))), tuple(dict.fromkeys(seeds))
     if not shots or not seeds:
         raise ValueError("give at least one number of shots and one seed")
+    methods = list({m.id: m for m in methods}.values())
     notebook = Notebook(plan_of(problem, tuned), out)
     reasons = {m.id: m.why_not(problem) for m in methods}
     able = [m for m in methods if not reasons[m.id]]

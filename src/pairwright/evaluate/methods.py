@@ -87,6 +87,8 @@ class Method:
         """Why it cannot run on this problem, ``""`` where nothing is known to forbid it (it may still refuse by itself)."""
         if "tokens" in self.needs:
             return "needs patch tokens; the protocol keeps image embeddings only"
+        if "grades" in self.needs:
+            return "learns how much of something a picture shows; the classes of this problem are no grades"
         if side := [n.removeprefix("side.") for n in self.needs if n.startswith("side.")]:
             return f"needs a second feature ({side[0]}) of each picture; this suite has none"
         if self.face in ("transductive", "stream") and not problem.whole_test:
