@@ -75,8 +75,8 @@ def one(name: str, head: Callable[[], Any], train: Features, text: ClassText, li
 
 NOTES = {
     "gda": "scikit-learn's solver of the same model with Ledoit and Wolf's shrinkage, which is another estimate of the covariance.",
-    "proker": "A kernel of 16,000 x 16,000 has to be factorised: 1.4 TFLOP, which at this machine's float32 peak is more than three seconds. "
-    "At this size GDA or Tip-Adapter is the choice.",
+    "proker": "A kernel of 16,000 x 16,000 has to be factorised: 1.4 TFLOP, more than three seconds at this machine's float32 peak. At "
+    "this size GDA or Tip-Adapter is the choice.",
     "logistic": "The same penalty on both sides. Ours runs Newton's method on a well-conditioned form of the problem in float64.",
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from bench.harness import Case, Entry, Figure, timed
+from bench.where import sentence
 from pairwright.compress.cost import cost
 from pairwright.compress.tokens.pitome import PiToMe
 from pairwright.compress.tokens.random_drop import RandomDrop
@@ -41,7 +42,8 @@ def cases() -> Iterator[Case]:
             rounds=5,
             bar=1.5,
             work=N * cost(tower, reduce).flops,
-            note="What merging costs in accuracy is asked of a trained tower below.",
+            note="What merging costs in accuracy is asked of a trained tower below. "
+            + sentence(torch.inference_mode()(lambda reduce=reduce: tower(x, reduce=reduce))),
         )
 
 
