@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from claims import vector_towers as T
-from pairwright.heads.inputs import accuracy
+from claims.prompting import HAND, figures
 from pairwright.ledger.check import Check
 from pairwright.prompts.biomedcoop import BiomedCoOp
 from pairwright.prompts.coop import CoOp
-from pairwright.prompts.fit import Descent
 
 CHECK = Check(
     id="biomedcoop",
     card="prompts/biomedcoop",
     claim="With wrong labels among few shots, an ensemble of written prompts, a fifth of them false, keeps base and new classes right",
-    plant="40% of the labels of 4 shots of 10 base classes are wrong; 2 of 10 prompts a class describe a class that is not among them",
+    plant="40% of the labels of 4 shots of 10 base classes are wrong; 2 of 10 prompts a class describe a class that is not among them; "
+    "the paper's steps; mean of three draws of classes and labels",
     baseline="CoOp from the same start, with the same steps",
     control="all labels right, no prompt false",
     margin=0.015,
     control_margin=0.01,
     metric="harmonic mean of base and new accuracy",
 )
-HAND = "a photo of a {}"
-HOW = Descent(epochs=40)
+DRAWS = 3
 KINDS = ("a photo of a {}", "a picture of a {}", "an image with a {}", "here is a {}", "a {}")
 
 
@@ -36,21 +35,20 @@ def prompts_of(names: list[str], others: list[str], false: int) -> dict[str, lis
 
 
 def arms(seed: int, planted: bool) -> dict[str, float]:
+    each = [one(DRAWS * seed + draw, planted) for draw in range(DRAWS)]
+    return {name: sum(found[name] for found in each) / DRAWS for name in each[0]}
+
+
+def one(seed: int, planted: bool) -> dict[str, float]:
     model, (base, new) = T.tower(), (half[:10] for half in T.split(seed))
     look = lambda start, n: T.scenes(model, n, start + 100_000 * seed, noise=1.5)
     train = T.wrong_labels(T.only(look(30_000, 2000), base, shots=4), 0.4 if planted else 0.0, len(base), seed)
-    test = look(60_000, 5000)
+    test, found = look(60_000, 5000), {}
     parts = [(T.named(classes), T.only(test, classes)) for classes in (base, new)]
     written = prompts_of(parts[0][0], T.named(T.split(seed)[1][10:20]), 2 if planted else 0)
-    learned = {
-        "ours": BiomedCoOp(HAND, prompts=written, how=HOW),
-        "baseline": CoOp(HAND, how=HOW),
-        "all prompts": BiomedCoOp(HAND, prompts=written, tau=float("inf"), how=HOW),
-        "ten times the weights": BiomedCoOp(HAND, prompts=written, match=10.0, distil=10.0, how=HOW),
-    }
-    found = {}
+    learned = {"ours": BiomedCoOp(HAND, prompts=written), "baseline": CoOp(HAND)}
+    if planted:
+        learned["all prompts"] = BiomedCoOp(HAND, prompts=written, tau=float("inf"))
     for name, learner in learned.items():
-        learner.fit(model, parts[0][0], train)
-        b, n = (accuracy(x.z @ learner.text(model, names).W_CD.T, x.y) for names, x in parts)
-        found |= {name: 2 * b * n / max(b + n, 1e-9)}
+        found |= figures(name, learner.fit(model, parts[0][0], train), model, parts)
     return found

@@ -17,14 +17,16 @@ CHECK = Check(
     id="propose_and_rank",
     card="prompts/propose_and_rank",
     claim="Ranked templates shown with their scores let a writer propose better ones, at the same number of scored templates",
-    plant="a text tower in which the words around a name decide how it is read; 10 of 200 words suit the domain of the images; "
-    "a writer that mixes words of the templates it is shown as good with others; 4 shots a class, 60 templates; mean of 8 such worlds",
+    plant="a text tower in which the words around a name decide how it is read; 20 of 400 words suit the domain of the images; "
+    "a writer that mixes words of the templates it is shown as good with others; five words a template, 120 templates, 8 shots a class; "
+    "mean of 8 such worlds",
     baseline="the same writer, shown nothing: random templates, ranked by the same shots",
     control="the scores that the writer is shown are shuffled",
-    margin=0.03,
-    control_margin=0.02,
+    margin=0.02,
+    control_margin=0.015,
 )
-D, CLASSES, WORDS, GOOD = 48, 30, 200, 10
+D, CLASSES, WORDS, GOOD, LENGTH = 48, 30, 400, 20, 5
+START = " ".join(f"w{i}" for i in range(LENGTH))
 
 
 class Reading(nn.Module):
@@ -39,11 +41,11 @@ class Reading(nn.Module):
         self.register_buffer("words", words_VD)
 
     def forward(self, ids_BL: Tensor) -> Encoded:
-        return Encoded.of(self.names[ids_BL[:, -1]] * (0.7 * self.words[ids_BL[:, :-1]].sum(1)).exp())
+        return Encoded.of(self.names[ids_BL[:, -1]] * (0.45 * self.words[ids_BL[:, :-1]].sum(1)).exp())
 
 
 def writer(rng, used):
-    """Three words a template; half of them from the best half of the templates that are shown, if `used`."""
+    """`LENGTH` words a template; half of them from the best half of the templates that are shown, if `used`."""
 
     def write(requests: list[str]) -> list[str]:
         shown = [line.split(": ") for line in requests[0].splitlines() if line.endswith("{}") and line[0].isdigit()]
@@ -51,7 +53,7 @@ def writer(rng, used):
         shown.sort(key=lambda s: -float(s[0]))
         good = [w for _, t in shown[: (len(shown) + 1) // 2] for w in t.split()[:-1]]
         word = lambda: str(rng.choice(good)) if good and rng.random() < 0.6 else f"w{rng.integers(WORDS)}"
-        return ["\n".join(" ".join([word(), word(), word(), "{}"]) for _ in range(6))]
+        return ["\n".join(" ".join([*(word() for _ in range(LENGTH)), "{}"]) for _ in range(6))]
 
     return write
 
@@ -78,14 +80,14 @@ def one(seed: str, planted: bool) -> dict[str, float]:
         z_ND = unit(names_CD[y_N] * domain_D.exp()) + 1.6 * torch.randn(len(y_N), D, generator=rng) / D**0.5
         return Features(unit(z_ND), y_N, encoder=model.fingerprint)
 
-    train, test, names = look(4), look(40), [str(c) for c in range(CLASSES)]
+    train, test, names = look(8), look(40), [str(c) for c in range(CLASSES)]
 
     def found(used) -> float:
-        learner = ProposeAndRank(rounds=10, ask=6, start="w0 w1 w2 {}")
+        learner = ProposeAndRank(rounds=20, ask=6, start=f"{START} {{}}")
         learner.fit(model, names, train, writer(numpy_rng("writer", seed), used))
         return accuracy(test.z @ learner.text(model, names).W_CD.T, test.y)
 
     mix = numpy_rng("shuffled scores", seed)
     shuffled = lambda shown: [[s, t] for s, (_, t) in zip(mix.permutation([s for s, _ in shown]).tolist(), shown)]
-    start = accuracy(test.z @ model.text(tokens([f"w0 w1 w2 {n}" for n in names])).z_BD.T, test.y)
+    start = accuracy(test.z @ model.text(tokens([f"{START} {n}" for n in names])).z_BD.T, test.y)
     return {"ours": found(list if planted else shuffled), "baseline": found(lambda shown: []), "start": start}

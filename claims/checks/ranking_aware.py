@@ -14,14 +14,15 @@ CHECK = Check(
     id="ranking_aware",
     card="heads/linear/ranking_aware",
     claim="Where grades grow exponentially, learning also which of two images comes first sorts better than regression alone",
-    plant="three instructions; the grade is exp(8 amount): half of the images lie in the lowest fiftieth of the scale; 150 graded images",
+    plant="three instructions; the grade is exp(8 amount): half of the images lie in the lowest fiftieth of the scale; 150 graded images, "
+    "400 steps",
     baseline="the same adapter with the same steps, without comparing images",
     control="grades that are the amounts themselves, on an even scale",
     margin=0.08,
     control_margin=0.02,
     metric="mean Spearman correlation of scores and amounts",
 )
-D, STEEP = 16, 8.0
+D, STEEP, STEPS = 16, 8.0, 400
 
 
 def arms(seed: int, planted: bool) -> dict[str, float]:
@@ -36,7 +37,7 @@ def arms(seed: int, planted: bool) -> dict[str, float]:
     (z_ND, amount_NC), (z_TD, truth_TC) = look("train", 150), look("test", 600)
     train = Features(z_ND, (1000 * ((STEEP * amount_NC).exp() if planted else amount_NC)).round().long())
     sorts = lambda scores_TC: float(torch.stack([spearman(a, b) for a, b in zip(scores_TC.T, truth_TC.T)]).mean())
-    found = {name: sorts(RankingAware(pair=w).fit(train, text).logits(z_TD)) for name, w in (("ours", 1.0), ("baseline", 0.0))}
+    found = {name: sorts(RankingAware(pair=w, steps=STEPS).fit(train, text).logits(z_TD)) for name, w in (("ours", 1.0), ("baseline", 0.0))}
     return {**found, "zero_shot": sorts(z_TD @ text.W_CD.T)}
 
 
