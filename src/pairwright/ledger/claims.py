@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,11 +184,17 @@ def is_stale(root: Path, name: str) -> bool:
     return not file.is_file() or bool(changed(root, json.loads(file.read_text(encoding="utf-8"))["depends"]))
 
 
+def known(names: Iterable[str], files: Iterable[str]) -> None:
+    """ValueError for the first name that no check has."""
+    for name in names:
+        if name not in files:
+            raise ValueError(f"there is no check {name!r}; there are: {', '.join(files) or 'none'}")
+
+
 def run_check(name: str, *, root: Path = ROOT, seeds: int | None = None, threads: int = 2) -> dict[str, Any]:
     """Run one check and, unless with fewer seeds than it states, write ``claims/results/<name>.json``."""
     files = check_files(root)
-    if name not in files:
-        raise ValueError(f"there is no check {name!r}; there are: {', '.join(files) or 'none'}")
+    known([name], files)
     check, _ = load_check(files[name])
     n = seeds or check.seeds
     result = result_of(check, run_child(check, files[name], n, threads), root=root, path=files[name], threads=threads)
@@ -217,6 +224,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         names = args.names or list(check_files())
+        known(names, check_files())  # before the first of them has run for a minute
         if args.stale:
             names = [n for n in names if is_stale(ROOT, n)]
         threads = max(1, min(2, os.cpu_count() or 1) // max(1, args.workers))

@@ -39,8 +39,8 @@ CARD = Card(
     deviations=(
         "what two caches add is shown with equal weights (sharp=0). The weights by agreement are not: zero-shot shares its rows with the "
         "first cache and agrees with it whatever the second one sees, and the sum over classes saturates, so that the second is hardly "
-        "used. They lose 4 points where the second errs in half of the rows and 15 where it never does, both with the caches' weight chosen "
-        "on val; only where that weight is fixed at ten times the best do they win. sharp=1 is the default only because it is the paper's",
+        "used. They lose 4 points where the second errs in half the rows and 15 where it never does, both with the caches' weight chosen "
+        "on val; only where that weight is fixed at ten times the best do they win. sharp=1 is the default since it is the paper's",
         "trained as tip_adapter_f is here: on stored features, lr scaled to the width, last keys kept",
         "with val only alpha is chosen (13 log points); the released script also searches beta, on test rows",
     ),

@@ -27,7 +27,8 @@ CARD = Card(
     needs="class text, and rows with patch tokens in the joint space",
     cost="one product of all patch tokens with the class text per row",
     use_when="the object fills a small part of a cluttered picture, and patch tokens live in the joint space",
-    not_when="patch tokens do not mean anything by themselves (most plain CLIP towers); one background around the object (the maximum over patches is better there)",
+    not_when="patch tokens do not mean anything by themselves (most plain CLIP towers); one background around the object (the maximum over "
+    "patches is better there)",
     aliases=("CALIP", "parameter-free attention", "training-free attention"),
     neighbours=("heads/zero_shot/classifier", "heads/zero_shot/prompt_ensemble"),
     deviations=(
