@@ -16,5 +16,6 @@ from pairwright.prompts.promptsrc import PromptSRC as PromptSRC
 from pairwright.prompts.propose_and_rank import ProposeAndRank as ProposeAndRank
 from pairwright.prompts.pseudolabel_tuning import PseudolabelTuning as PseudolabelTuning
 from pairwright.prompts.restore import RESTORE as RESTORE
+from pairwright.prompts.style_tokens import StyleTokens as StyleTokens
 from pairwright.prompts.tpt import TPT as TPT
 from pairwright.prompts.upl import UPL as UPL
