@@ -35,7 +35,7 @@ CARD = Card(
     neighbours=("prompts/coop",),
     deviations=(
         "in our check (cluttered images, views that keep a share of the clutter) the step gains 5 points over zero-shot at the paper's "
-        "rate, and nothing beyond the untuned mean of the confident views, which is right about nearly all images",
+        "rate, but nothing beyond averaging confident views: their mean, untuned, is right about nearly all images",
         "where views are the image with other noise, and the image has a look unseen in pretraining, a step at the paper's rate changes "
         "hardly any answer, and rates of 0.02 and 0.05 gain nothing or lose 4 points",
     ),

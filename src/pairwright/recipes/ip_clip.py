@@ -52,6 +52,8 @@ CARD = Card(
         "that stays at its random start. Effect unknown",
         "the three metrics are read off the abstract: `metrics.domain_lock` gives both drops, their difference, and its product with the "
         "authorised accuracy",
+        "not shown: the lock is ahead of one that does not see style in all five draws and by 17 points of its score on "
+        "average, but by the margin of 10 in only three; authorised images keep 82 to 97%, unauthorised ones fall to 16 to 25%",
         "the target-free variant, which makes the unauthorised domain by style augmentation, is not offered: give augmented images as rows",
     ),
     checks=("mechanism:ip_clip",),
