@@ -40,9 +40,10 @@ CARD = Card(
         "read. Effect unknown",
         "the adapters have a fixed ratio and start as the identity; the paper ties them to the size of the shift. Effect unknown",
         "trained on the images as given, without random crops; effect unknown",
-        "in our check (wrong labels) the mismatch falls to a third in every seed, but H rises in two of five only; at a twentieth of the "
-        "rate it rises in all five, by 15 points on average, so that the check's control does not vanish: in small towers the random start "
-        "of the tokens is itself a mismatch, which the consistency mends. Weights 1 to 30 were tried",
+        "not shown here: with wrong labels the mismatch falls to a tenth, and H rises by 2 points on average, in two of five seeds; with "
+        "right ones, where prompts hardly drift, it stays as it is. Weights 3 to 30, tokens in one block or all, SGD and AdamW were tried: "
+        "a mismatch five times as large costs new classes nothing in small towers, wrong labels do. At small rates of SGD the random start "
+        "of the tokens is itself a mismatch, which the consistency mends (15 points of H)",
     ),
     checks=("mechanism:restore",),
 )
