@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -85,14 +86,17 @@ def test_no_steps_are_the_classifier_by_the_hand_written_prompt():
     torch.testing.assert_close(still.logits(MODEL, DIFFUSION, TRAIN, chunk=2), slow)
 
 
-def test_contrast_adds_the_cross_entropy_of_errors_and_fades_to_none():
+def test_contrast_adds_the_cross_entropy_among_noises_of_other_classes_and_fades_to_none():
     text, y = MODEL.text(MODEL.tokenizer(NAMES), tokens=True), TRAIN.y_N
     noise, t = torch.randn(9, 3, 2, 2, generator=RNG), torch.arange(9) % 7
-    e = DIFFUSION.errors(TRAIN.x, noise, t, text).double()
     more = DenoiseWord(contrast=0.5, temperature=0.3).loss(DIFFUSION, TRAIN.x, noise, t, text, y)
     for b in range(9):
-        p = torch.exp(-e[b] / 0.3)
-        assert float(more[b]) == pytest.approx(float(e[b, y[b]] - 0.5 * torch.log(p[y[b]] / p.sum())), abs=1e-4)
+        a = float(KEEP_T[t[b]])
+        mixed = a**0.5 * TRAIN.x[b : b + 1] + (1 - a) ** 0.5 * noise[b : b + 1]
+        guess = predict(mixed, t[b : b + 1], text.rows(slice(int(y[b]), int(y[b]) + 1)))[0]
+        far = {j: float(((guess - noise[j]) ** 2).mean()) for j in range(9) if j == b or y[j] != y[b]}
+        total = sum(math.exp(-d / 0.3) for d in far.values())
+        assert float(more[b]) == pytest.approx(far[b] - 0.5 * math.log(math.exp(-far[b] / 0.3) / total), abs=1e-4)
     torch.testing.assert_close(learned(contrast=1e-9).words_, learned().words_, rtol=0, atol=1e-3)
     assert (learned(contrast=1.0).words_ - learned().words_).abs().max() > 1e-2
 

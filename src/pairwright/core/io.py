@@ -84,11 +84,12 @@ def load_tensors(path: str | Path, *, kind: str | None = None, device: str = "cp
         raise FileNotFoundError(f"{path} does not exist")
     with path.open("rb") as f:
         head = f.read(8)
-    if head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        raise ValueError(
-            f"{path} is a pickle (a torch file), not safetensors: pairwright never unpickles. Convert it with safetensors first."
-        )
+    # the length first: headers of some lengths, 640 bytes for one, begin as a pickle does
     if len(head) < 8 or int.from_bytes(head, "little") > min(_MAX_HEADER, path.stat().st_size):
+        if head[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+            raise ValueError(
+                f"{path} is a pickle (a torch file), not safetensors: pairwright never unpickles. Convert it with safetensors first."
+            )
         raise ValueError(f"{path} is not a safetensors file (bad header)")
     try:
         with safe_open(str(path), framework="pt", device=device) as f:

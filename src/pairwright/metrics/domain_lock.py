@@ -21,7 +21,7 @@ class DomainLock(NamedTuple):
 def domain_lock(
     authorised_before: float, authorised_after: float, unauthorised_before: Sequence[float], unauthorised_after: Sequence[float]
 ) -> DomainLock:
-    """Compare accuracies before and after a lock, on the authorised domain and on one or several others. 1 is the best score, from 1 to 0.
+    """Compare accuracies before and after a lock, on the authorised domain and on one or several others. A score of 1 is perfect.
 
     >>> domain_lock(0.9, 0.8, [0.8, 0.6], [0.1, 0.1]).score
     0.4

@@ -36,12 +36,16 @@ class Diffusion:
         keep_B = self.keep_T.to(x_B)[t_B].view(-1, *[1] * (x_B.ndim - 1))
         return keep_B.sqrt() * x_B + (1 - keep_B).sqrt() * noise_B
 
-    def error(self, x_B: Tensor, noise_B: Tensor, t_B: Int[Tensor, " B"], text: Encoded) -> Float[Tensor, " B"]:
-        """Mean squared error of the predicted noise of each image under the text of the same row."""
+    def guess(self, x_B: Tensor, noise_B: Tensor, t_B: Int[Tensor, " B"], text: Encoded) -> Tensor:
+        """The noise that is predicted for each image under the text of the same row, in float32."""
         guess_B = self.predict(self.noisy(x_B, noise_B, t_B), t_B, text)
         if guess_B.shape != x_B.shape:
             raise ValueError(f"the diffusion model predicted noise of shape {tuple(guess_B.shape)} for images {tuple(x_B.shape)}")
-        return (guess_B.float() - noise_B.float()).square().flatten(1).mean(1)
+        return guess_B.float()
+
+    def error(self, x_B: Tensor, noise_B: Tensor, t_B: Int[Tensor, " B"], text: Encoded) -> Float[Tensor, " B"]:
+        """Mean squared error of the predicted noise of each image under the text of the same row."""
+        return (self.guess(x_B, noise_B, t_B, text) - noise_B.float()).square().flatten(1).mean(1)
 
     def errors(self, x_B: Tensor, noise_B: Tensor, t_B: Int[Tensor, " B"], text: Encoded) -> Float[Tensor, "B C"]:
         """The error of each image under each of C texts, all at the same time step and with the same noise."""
