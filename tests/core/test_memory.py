@@ -13,9 +13,10 @@ import resource, torch
 from pairwright.core.memory import keep_freed_memory
 kept = {ask} and keep_freed_memory()
 x = torch.ones(1 << 21)
-for i in range(23):
-    if i == 3: before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    x + 1
+for i in range(60):
+    if i == 40: before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    layers = [x + k for k in range(6)]
+    del layers
 print(int(kept), (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 20)
 """
 
@@ -32,7 +33,10 @@ def test_a_large_tensor_is_not_mapped_again_each_time() -> None:
     kept, n = faults(True)
     if not kept:
         pytest.skip("another C library")
-    assert n <= 1400  # of 2,048 pages a tensor; where the heap ends, some are still given back
+    usual = faults(False)[1]
+    if usual < 200:
+        pytest.skip("large pages: there is little to spare")
+    assert n < usual / 2
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")

@@ -205,5 +205,10 @@ def test_several_processes_find_what_one_finds_and_list_what_fails(tmp_path):
     for one, other in zip(spread.trials, alone.trials, strict=True):
         np.testing.assert_allclose(one.scores[""], other.scores[""], atol=1e-6)
     assert dict(spread.left_out) == dict(alone.left_out)
+    asked = problem()
+    for workers in (2, 2, 1):  # an exam is marked once, whoever marked it
+        once_more = contest(asked, methods[:2], shots=(1,), seeds=(0,), workers=workers)
+        assert bool(once_more.trials) == (workers == 2 and not once_more.left_out)
+    assert "marked once" in next(iter(once_more.left_out.values()))
     again = contest(problem(), methods, shots=(1, 2), seeds=(0, 1), out=tmp_path, workers=2)
     assert [t.key for t in again.trials] == [t.key for t in alone.trials]

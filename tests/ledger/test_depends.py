@@ -72,3 +72,15 @@ def test_changed_names_the_files(checkout: Path) -> None:
     assert changed(checkout, recorded) == ["src/pairwright/core/helper.py"]
     helper.unlink()
     assert changed(checkout, recorded) == ["src/pairwright/core/helper.py"]
+
+
+def test_the_ground_that_checks_share_counts_and_files_that_only_store_do_not(checkout: Path) -> None:
+    method, check = checkout / "src/pairwright/heads/linear/nearest_mean.py", checkout / "claims/checks/nearest_mean.py"
+    (checkout / "claims/ground.py").write_text("from claims import deeper\n")
+    (checkout / "claims/deeper.py").write_text("NOISE = 1\n")
+    check.write_text("from claims import ground as G\n" + check.read_text())
+    recorded = depends(checkout, method, check)
+    assert {"claims/ground.py", "claims/deeper.py"} <= set(recorded)
+    (checkout / "claims/deeper.py").write_text("NOISE = 2\n")
+    assert changed(checkout, recorded) == ["claims/deeper.py"]
+    assert changed(checkout, {"src/pairwright/core/io.py": "another hash, or a file that is gone"}) == []

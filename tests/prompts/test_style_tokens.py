@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -28,23 +27,6 @@ HOW = Descent(lr=0.05, epochs=4, batch=2)
 
 def make(**more) -> StyleTokens:
     return StyleTokens(more.pop("context", HAND), reduce=8, how=HOW, **more).fit(MODEL, NAMES, TRAIN)
-
-
-def test_statistics_are_numpys_over_the_patches_of_every_block():
-    x = PICTURES.x
-    tower = MODEL.towers["image"]
-    seen = MODEL.image(x, taps=("0", "1", "2"))
-    for layer in range(3):
-        patches = seen.taps[str(layer)].numpy()[:, 1:]  # the class token stands first
-        assert patches.shape[1] == 4
-        expected = np.concatenate([patches.mean(1), patches.std(1)], 1)
-        np.testing.assert_allclose(TRAIN.side[f"style@{layer}"].numpy(), expected, rtol=1e-5, atol=1e-6)
-    assert tower.prefix == 1
-    torch.testing.assert_close(TRAIN.z, MODEL.image(x).z_BD)
-    assert TRAIN.y.tolist() == PICTURES.y_N.tolist()
-    assert TRAIN.encoder == MODEL.fingerprint
-    assert style_features(MODEL, PICTURES.rows([])).side["style@2"].shape == (0, 32)
-    assert statistics(torch.zeros(2, 3, 4, dtype=torch.bfloat16)).dtype == torch.float32
 
 
 @pytest.mark.parametrize(("context", "places"), [(HAND, [0, 1, 2]), (2, [0, 0, 1])], ids=["four places", "two places"])
@@ -110,11 +92,6 @@ def test_statistics_are_stored_and_learned_tokens_saved(tmp_path):
     TRAIN.save(tmp_path / "rows.safetensors")
     again, rows = load_prompts(tmp_path / "style.safetensors"), type(TRAIN).load(tmp_path / "rows.safetensors")
     assert torch.equal(again.logits(MODEL, NAMES, rows), fitted.logits(MODEL, NAMES, TRAIN))
-
-
-def test_layers_are_sorted_by_number():
-    rows = dataclasses.replace(TRAIN, side={f"style@{i}": torch.full((6, 2), float(i + 1)) for i in (10, 2, 0)})
-    assert statistics_of(encoded(rows, MODEL))[0, :, 0].tolist() == [1, 3, 11]
 
 
 def test_refuses_what_it_cannot_do():

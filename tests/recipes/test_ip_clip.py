@@ -1,4 +1,4 @@
-"""IP-CLIP: its banks by a loop, what is unlearned and what is not, and labels that it makes itself. Its terms: test_two_domains."""
+"""IP-CLIP: its banks by a loop, what is unlearned and what is not, and labels that it makes itself."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import nn
 
 from pairwright.core.features import EncoderMismatch
 from pairwright.core.numerics import generator, unit
-from pairwright.prompts.fit import Descent, Step
-from pairwright.prompts.style_features import style_features
+from pairwright.prompts.fit import Descent, Step, scores
+from pairwright.prompts.style_features import encoded, style_features
 from pairwright.prompts.style_tokens import StyleTokens
 from pairwright.prompts.tokens import hand_text
-from pairwright.recipes._two_domains import Seen
+from pairwright.recipes._two_domains import Other, Seen, apart, balanced_entropy, text_divergence
 from pairwright.recipes.ip_clip import IPCLIP, Forbid
 from tests.prompts.test_style_tokens import HAND, MODEL, NAMES, TRAIN
 
@@ -81,3 +81,42 @@ def test_refuses_rows_of_another_model_and_labels_without_a_class():
         IPCLIP(LEARNER).fit(MODEL, NAMES, TRAIN, dataclasses.replace(FAR, encoder="another"))
     with pytest.raises(ValueError, match="label 7"):
         IPCLIP(LEARNER).fit(MODEL, NAMES, TRAIN, dataclasses.replace(FAR, y_N=torch.full((9,), 7)))
+
+
+def step_of(learner: StyleTokens) -> Step:
+    image = encoded(TRAIN, MODEL)
+    text = learner.class_text(MODEL, learner.ids(MODEL, NAMES), image)
+    return Step(text, scores(text, image.z_BD, MODEL.scale), TRAIN.y, image, torch.arange(len(TRAIN)))
+
+
+def test_the_terms_of_ip_clip_by_hand_and_what_is_wrong_enough_has_no_pull():
+    lock = IPCLIP(LEARNER).fit(MODEL, NAMES, TRAIN, FAR)
+    fitted = lock.learner_
+    other, step = Other.of(fitted, MODEL, NAMES, FAR, lock), step_of(fitted)
+    bank = unit(torch.randn(2, 4, MODEL.width, generator=generator("banks")))
+    seen, total = other(step), 0.0
+    z_BD = TRAIN.z_ND
+    cross = lambda logits, y: float(-logits.log_softmax(1)[torch.arange(len(y)), y].mean())
+    total += min(cross(seen.logits_BC, FAR.y[seen.rows_B]), 5.0)
+    for F in bank:
+        mixed = torch.stack([unit(z + (0.1 * F @ z).softmax(0) @ F) for z in z_BD])
+        total += min(cross(scores(step.text, mixed, MODEL.scale), TRAIN.y), 5.0)
+    total += 0.1 * float(apart(fitted.style(step.image), seen.style_BJE)) + float(text_divergence(step.text, seen.text_BCD))
+    expected = 0.01 * float(balanced_entropy(seen.logits_BC)) - total
+    found = Forbid(other, FAR.y, tuple(bank), lock)(step)
+    assert float(found) == pytest.approx(expected, abs=1e-4)
+    capped = IPCLIP(LEARNER, cap=0.0, text=0.0, entropy=0.0)
+    assert float(Forbid(other, FAR.y, tuple(bank), capped)(step)) == 0
+
+
+def test_ip_clip_that_forbids_nothing_is_the_learner():
+    plain = StyleTokens(HAND, reduce=8, content="tokens", how=LEARNER.how).fit(MODEL, NAMES, TRAIN)
+    off = IPCLIP(LEARNER, forbid=0.0).fit(MODEL, NAMES, TRAIN, FAR)
+    torch.testing.assert_close(off.logits(MODEL, NAMES, FAR), plain.logits(MODEL, NAMES, FAR))
+
+
+def test_refuses_an_empty_domain_and_answers_before_fit():
+    with pytest.raises(ValueError, match="not fitted yet"):
+        IPCLIP(LEARNER).logits(MODEL, NAMES, TRAIN)
+    with pytest.raises(ValueError, match="the second has none"):
+        IPCLIP(LEARNER).fit(MODEL, NAMES, TRAIN, TRAIN.rows([]))

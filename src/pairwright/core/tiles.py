@@ -24,8 +24,8 @@ from pairwright.core.numerics import NEG, full
 SIDES = {"cpu": (512, 1024)}
 """Rows and columns of a tile: 2 MB in float32, so that passes over it stay in a processor's cache; large enough for products at full
 speed."""
-LARGE_SIDES = (4096, 8192)
-"""On other devices, which have fewer and larger kernels to start: 128 MB."""
+OTHER_SIDES = (1024, 2048)
+"""On other devices, where starting a kernel costs more: 8 MB."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Batch:
 
     def tiles(self, block: Block) -> Iterator[tuple[slice, slice, slice]]:
         """Local rows, columns within the block, and the places of those columns in the global batch."""
-        b, c, (height, width) = len(self.q), len(block), SIDES.get(self.device.type, LARGE_SIDES)
+        b, c, (height, width) = len(self.q), len(block), SIDES.get(self.device.type, OTHER_SIDES)
         for i in range(0, b, height):
             for j in range(0, c, width):
                 columns = slice(j, min(j + width, c))

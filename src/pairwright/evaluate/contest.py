@@ -96,8 +96,14 @@ def _trials(tasks: Sequence[Task], problem: Problem, lessons: Lessons, workers: 
             if (method.id, k) not in stopped and not (workers > 1 and method.on_features):
                 yield run(method, problem, k, seed, lessons)
 
-    elsewhere = side_by_side(run, apart, problem.without_model(), lessons, min(workers, len(apart)), lambda t: (t[0].id, t[1]) in stopped)
-    for trial in chain(elsewhere, here()):
+    def elsewhere() -> Iterator[Trial]:
+        light, skip = problem.without_model(), lambda t: (t[0].id, t[1]) in stopped
+        for trial in side_by_side(run, apart, light, lessons, min(workers, len(apart)), skip):
+            for exam in problem.exams:  # the copies that were marked are gone: another contest shall not mark this run again
+                exam.close(trial.key)
+            yield trial
+
+    for trial in chain(elsewhere(), here()):
         if trial.outcome != "done":
             stopped.add((trial.method, trial.shots))
         yield trial

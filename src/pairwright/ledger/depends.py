@@ -13,8 +13,9 @@ UNCOUNTED = frozenset({"core/card.py", "core/contracts.py", "core/io.py"})
 
 
 def depends(root: Path, method: Path, check: Path) -> dict[str, str]:
-    """path (relative to `root`) -> hash: a method file, its check file, and what the method imports of the package at any depth."""
-    files = {method, check, *imported(root / "src" / "pairwright", method)}
+    """path (relative to `root`) -> hash: a method file and what it imports of the package, its check file and the ground that it shares
+    with other checks (what it imports of ``claims``), at any depth."""
+    files = {method, check, *imported(root / "src" / "pairwright", method), *imported(root / "claims", check)}
     return {p.relative_to(root).as_posix(): hash_code(p) for p in sorted(files)}
 
 
